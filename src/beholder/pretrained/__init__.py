@@ -1,0 +1,1 @@
+"""A usable model from a name or a folder."""

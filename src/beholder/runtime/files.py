@@ -1,0 +1,57 @@
+"""Writes that are whole or absent: a reader never sees half a file, whatever kills the writer."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from beholder.types import UserError
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary neighbour of `path`, flush it to disk, then put it in place in one step."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))  # type: ignore[arg-type]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """JSON with sorted reading in mind: two spaces, no NaN (a NaN is a bug upstream and raises ValueError)."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def told_kindly(path: Path) -> Iterator[None]:
+    """Turn the file system's refusals while writing below `path` into one sentence with the remedy."""
+    try:
+        yield
+    except OSError as error:
+        remedies = {
+            errno.ENOSPC: "the disk is full; free some space and run the same command again, it goes on from here",
+            errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+            errno.EACCES: "this user may not write there; choose another --out",
+            errno.EPERM: "this user may not write there; choose another --out",
+            errno.EROFS: "that file system is read-only; choose another --out",
+            errno.ENOTDIR: "a file stands where a folder is needed; choose another --out",
+        }
+        if error.errno not in remedies:
+            raise
+        raise UserError(f"Cannot write {error.filename or path}: {remedies[error.errno]}.") from error

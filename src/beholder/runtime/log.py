@@ -1,0 +1,94 @@
+"""The console: stages, lines, progress bars with time left, and JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Advance(Protocol):
+    """Moves a progress bar on by `steps`, with a short note such as the current loss."""
+
+    def __call__(self, steps: int = 1, note: str = "") -> None: ...
+
+
+class Log:
+    """Where a verb speaks: to people on a terminal, or as JSON lines (`--json`) to machines.
+
+    A quiet log says nothing, for use from Python and in tests.
+    """
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self._as_json = as_json
+        self._quiet = quiet
+        self._console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False, soft_wrap=True)
+
+    def stage(self, name: str, text: str) -> None:
+        """One line of a named stage: `Read      folder per class, 2,624 images`."""
+        if self._as_json:
+            self._emit({"stage": name, "text": text})
+        elif not self._quiet:
+            self._console.print(f"[bold cyan]{name:<10}[/]", end="")
+            self._console.print(text, markup=False)
+
+    def line(self, text: str = "", style: str | None = None) -> None:
+        if self._as_json:
+            self._emit({"text": text})
+        elif not self._quiet:
+            self._console.print(text, style=style, markup=False)
+
+    def warn(self, text: str) -> None:
+        if self._as_json:
+            self._emit({"warning": text})
+        elif not self._quiet:
+            self._console.print(f"[bold yellow]{'Note':<10}[/]", end="")
+            self._console.print(text, markup=False)
+
+    def result(self, value: Any, text: str) -> None:
+        """The verb's answer: `value` for machines, `text` for people."""
+        if self._as_json:
+            self._emit(value)
+        elif not self._quiet:
+            self._console.print(text, markup=False)
+
+    @contextmanager
+    def progress(self, title: str, total: int, done: int = 0) -> Iterator[Advance]:
+        """A bar with the time left on a terminal; silence elsewhere, so that log files stay short."""
+        if self._as_json or self._quiet or not self._console.is_terminal:
+            yield lambda steps=1, note="": None
+            return
+        columns = (TextColumn("[bold cyan]{task.description:<10}"), BarColumn(), MofNCompleteColumn())
+        with Progress(
+            *columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=self._console, transient=True
+        ) as bars:
+            task = bars.add_task(title, total=total, completed=done, note="")
+            yield lambda steps=1, note="": bars.update(task, advance=steps, note=note)
+
+    def _emit(self, value: Any) -> None:
+        if not self._quiet:
+            print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+def duration(seconds: float) -> str:
+    """12 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def size(num_bytes: float) -> str:
+    """640 kB, 1.4 GB: powers of 1,000, as disks are sold."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.0f} {unit}" if num_bytes >= 10 or unit == "B" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.1f} TB"

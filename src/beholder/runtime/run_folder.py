@@ -1,0 +1,164 @@
+"""One long run on disk: stages done once, whole writes, one process at a time, resumed by the same command.
+
+    with RunFolder.open(path, recipe) as run:
+        table = run.stage("read", read)          # computed once; a resumed run loads it
+        ...
+        run.finish(results)
+
+`kill -9` at any point leaves only whole files behind. A stage is done when its JSON file stands in `stages/`; whatever
+else a stage writes (tensors, shards) it writes before that.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from beholder.runtime.energy import Cost, Stopwatch
+from beholder.runtime.files import read_json, told_kindly, write_json
+from beholder.types import UserError
+
+
+class RunFolder:
+    """A run's folder: `recipe.json`, `stages/`, `metrics.jsonl`, `costs.jsonl`, `results.json`.
+
+    Built by `open`; holds an exclusive lock until `close` or the end of the process.
+    """
+
+    def __init__(self, path: Path, lock: int, is_resumed: bool) -> None:
+        self.path = path
+        self.is_resumed = is_resumed
+        self._lock = lock
+
+    @classmethod
+    def open(cls, path: Path, recipe: dict[str, Any]) -> RunFolder:
+        """Create the run, or resume it when its recipe is the same.
+
+        Raises UserError when the folder holds a finished run, another recipe, something that is not a run,
+        or is in use by a live process.
+        """
+        with told_kindly(path):
+            if path.exists() and not path.is_dir():
+                raise UserError(f"--out {path} is a file; name a new folder.")
+            known = path / "recipe.json"
+            if (path / "results.json").exists():
+                raise UserError(f"{path} holds a finished run; choose another --out, or delete that folder first.")
+            if path.exists() and not known.exists() and _has_foreign_files(path):
+                raise UserError(f"{path} holds other files and no run; choose a new folder for --out.")
+            (path / "stages").mkdir(parents=True, exist_ok=True)
+            lock = _lock(path)
+            recipe = json.loads(json.dumps(recipe))
+            if known.exists():
+                _refuse_other_recipe(path, read_json(known)["asked"], recipe)
+                return cls(path, lock, is_resumed=True)
+            write_json(known, {"asked": recipe})
+            return cls(path, lock, is_resumed=False)
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def is_done(self, name: str) -> bool:
+        return self._stage_file(name).exists()
+
+    def stage(self, name: str, compute: Callable[[], Any]) -> Any:
+        """The stage's JSON result: loaded when the stage is done, else computed, charged and written."""
+        if self.is_done(name):
+            return read_json(self._stage_file(name))
+        with told_kindly(self.path):
+            watch = Stopwatch()
+            result = compute()
+            self.charge(name, watch.cost())
+            write_json(self._stage_file(name), result)
+        return read_json(self._stage_file(name))
+
+    def resolve(self, name: str, compute: Callable[[], Any]) -> Any:
+        """A value that is decided once, such as the number of steps a budget buys, kept in `recipe.json`."""
+        recipe = read_json(self.path / "recipe.json")
+        if name not in recipe:
+            recipe[name] = compute()
+            write_json(self.path / "recipe.json", recipe)
+        return read_json(self.path / "recipe.json")[name]
+
+    def record(self, kind: str, **values: Any) -> None:
+        """Append one line to `metrics.jsonl`."""
+        _append(self.path / "metrics.jsonl", {"kind": kind, **values})
+
+    def charge(self, name: str, cost: Cost) -> None:
+        """Book what a stage, or the part of it since the last checkpoint, has cost."""
+        _append(self.path / "costs.jsonl", {"stage": name, **asdict(cost)})
+
+    def costs(self) -> dict[str, Cost]:
+        """What each stage has cost so far, interrupted parts included, in the order of first mention."""
+        ledger: dict[str, Cost] = {}
+        path = self.path / "costs.jsonl"
+        for line in path.read_text().splitlines() if path.exists() else ():
+            entry = json.loads(line)
+            name = entry.pop("stage")
+            ledger[name] = ledger.get(name, Cost()) + Cost(**entry)
+        return ledger
+
+    def finish(self, results: dict[str, Any]) -> None:
+        """Write `results.json`, the mark of a finished run, and drop the scratch folder."""
+        with told_kindly(self.path):
+            write_json(self.path / "results.json", results)
+            shutil.rmtree(self.path / "scratch", ignore_errors=True)
+
+    def scratch(self, name: str) -> Path:
+        """A folder for caches and shards, deleted when the run is finished."""
+        folder = self.path / "scratch" / name
+        with told_kindly(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _stage_file(self, name: str) -> Path:
+        return self.path / "stages" / f"{name}.json"
+
+
+def _append(path: Path, entry: dict[str, Any]) -> None:
+    """One line in one write; a line cut short by a crash is dropped before the next is added."""
+    with path.open("ab+") as handle:
+        end = handle.seek(0, os.SEEK_END)
+        if end:
+            handle.seek(end - 1)
+            if handle.read(1) != b"\n":
+                content = path.read_bytes()
+                handle.truncate(content.rfind(b"\n") + 1)
+        handle.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
+
+
+def _lock(path: Path) -> int:
+    handle = os.open(path / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise UserError(f"{path} is in use by another beholder process; wait for it or choose another --out.") from None
+    return handle
+
+
+def _has_foreign_files(path: Path) -> bool:
+    return any(entry.name not in {"stages", ".lock"} and not entry.name.endswith(".tmp") for entry in path.iterdir())
+
+
+def _refuse_other_recipe(path: Path, known: dict[str, Any], asked: dict[str, Any]) -> None:
+    changed = [name for name in sorted({*known, *asked}) if known.get(name) != asked.get(name)]
+    if changed:
+        first = changed[0]
+        raise UserError(
+            f"{path} was begun with {first}={known.get(first)!r}, now it is {asked.get(first)!r}; "
+            "repeat the first command to resume, or choose another --out."
+        )

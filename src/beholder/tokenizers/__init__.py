@@ -1,0 +1,1 @@
+"""Modality <-> tokens, one file per modality."""
