@@ -97,6 +97,12 @@ class RunFolder:
         """Append one line to `metrics.jsonl`."""
         _append(self.path / "metrics.jsonl", {"kind": kind, **values})
 
+    def records(self, kind: str) -> list[dict[str, Any]]:
+        """All lines of one kind, in the order written; a repeated step (after a kill) is there twice."""
+        path = self.path / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [entry for line in lines if (entry := json.loads(line))["kind"] == kind]
+
     def charge(self, name: str, cost: Cost) -> None:
         """Book what a stage, or the part of it since the last checkpoint, has cost."""
         _append(self.path / "costs.jsonl", {"stage": name, **asdict(cost)})

@@ -1,0 +1,75 @@
+"""beholder adapt"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from beholder.runtime.log import Log
+
+
+def adapt(
+    photos: Path,
+    *,
+    out: Path,
+    labels: str | None = None,
+    group: str | None = None,
+    normal: str | None = None,
+    budget: str = "5m",
+    backbone: Literal["conv", "vit"] = "conv",
+    objective: Literal["teacher", "masked"] = "teacher",
+    thorough: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
+    json: bool = False,
+) -> None:
+    """From a folder of images to a model of that domain, with a verdict and a report.
+
+    Example: `beholder adapt photos/ --out runs/first --labels labels.csv --group module --budget 5m`
+
+    The same command resumes a run that was killed. A finished run is never overwritten.
+
+    Parameters
+    ----------
+    photos
+        A folder of images in any common layout, or a table (CSV, parquet) that names them.
+    out
+        Folder of the run: report.html, results.json, quarantine.jsonl and model/ are written here.
+    labels
+        A table with a path and a label column, or "auto" for the labels that the layout carries.
+    group
+        Column whose values belong together (patient, module, video) and never straddle a split; "folder" for the
+        image's folder.
+    normal
+        The class of normal images, from which unusual ones are told.
+    budget
+        For pretraining: 90s, 5m, 2h, "400 steps", or 0 for none.
+    backbone
+        conv continues from ImageNet weights; vit is a small transformer from scratch.
+    objective
+        Self-distillation with a moving-average teacher, or masked prediction.
+    thorough
+        Four grouped folds instead of one split: a surer verdict for about four times the time.
+    seed
+        Of everything that is random.
+    device
+        auto, cpu, cuda, cuda:N or mps.
+    threads
+        CPU threads; all cores of this process if not given.
+    max_pixels
+        Larger images are quarantined before they are decoded.
+    json
+        Print JSON lines for machines.
+    """
+    log = Log(as_json=json)
+    from beholder.recipes.adapt import adapt as run
+
+    results = run(
+        photos, out=out, labels=labels, group=group, normal=normal, budget=budget, backbone=backbone,
+        objective=objective, thorough=thorough, seed=seed, device=device, threads=threads, max_pixels=max_pixels,
+        log=log,
+    )  # fmt: skip
+    hint = f"Next      beholder {'classify' if 'score' in results else 'anomaly'} {out / 'model'} IMAGE..."
+    log.result({"results": results}, hint)

@@ -1,0 +1,23 @@
+"""beholder doctor"""
+
+from __future__ import annotations
+
+from beholder.runtime.log import Log
+
+
+def doctor(*, device: str = "auto", json: bool = False) -> None:
+    """What this machine has and what will be used: device, number format, energy counters, extras.
+
+    Example: `beholder doctor`
+
+    Parameters
+    ----------
+    device
+        auto, cpu, cuda, cuda:N or mps.
+    json
+        Print one JSON object.
+    """
+    from beholder.recipes.doctor import doctor as run
+
+    findings = run(device)
+    Log(as_json=json).result(findings, "\n".join(f"{name:<20} {value}" for name, value in findings.items()))

@@ -1,0 +1,81 @@
+"""`beholder VERB ...`: finds the verb's module, imports only that one, and turns a user's mistake into one sentence."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+
+from beholder.types import UserError
+from beholder.version import VERSION
+
+VERBS = {
+    "adapt": "From a folder of images to a model of that domain, with a verdict and a report.",
+    "classify": "Which class each image belongs to, with a probability.",
+    "anomaly": "Which images are unusual for their domain.",
+    "pick": "Which images to label first.",
+    "curate": "Set broken images aside and list duplicates, conflicts and odd ones.",
+    "doctor": "What this machine has and what will be used.",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; the exit code is 0, 2 for a user's mistake, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        print(_help())
+        return 0
+    if arguments[0] in ("--version", "-V"):
+        print(f"beholder {VERSION}")
+        return 0
+    verb, rest = arguments[0], arguments[1:]
+    try:
+        if verb not in VERBS:
+            raise UserError(f"{verb}: not a verb of beholder; {_suggest(verb)}")
+        return _run(verb, rest)
+    except UserError as error:
+        return _refuse(str(error), "--json" in rest)
+    except KeyboardInterrupt:
+        print("\nInterrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone, such as `| head`
+        sys.stderr.close()
+        return 0
+
+
+def _run(verb: str, arguments: Sequence[str]) -> int:
+    from cyclopts import App, CycloptsError
+
+    app = App(name=f"beholder {verb}", version=VERSION, help_format="markdown", result_action="return_value")
+    app.default(getattr(importlib.import_module(f"beholder.cli.{verb}"), verb))
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        sentence = " ".join(str(error).split())
+        raise UserError(f"{sentence} See beholder {verb} --help.") from error
+    return 0
+
+
+def _refuse(sentence: str, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"error": sentence}, ensure_ascii=False))
+    print(f"beholder: {sentence}", file=sys.stderr)
+    return 2
+
+
+def _suggest(verb: str) -> str:
+    near = difflib.get_close_matches(verb, VERBS, n=1)
+    return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(VERBS)}."
+
+
+def _help() -> str:
+    lines = [f"beholder {VERSION}: large vision models for your own domain.", "", "Usage: beholder VERB ...", ""]
+    lines += [f"  {verb:<9} {text}" for verb, text in VERBS.items()]
+    lines += ["", "beholder VERB --help tells more, with an example.", "", "First: beholder adapt PHOTOS --out runs/first"]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

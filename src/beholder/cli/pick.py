@@ -1,0 +1,49 @@
+"""beholder pick"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from beholder.runtime.log import Log
+
+
+def pick(
+    photos: Path,
+    *,
+    count: int,
+    out: Path,
+    labels: str | None = None,
+    model: Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    json: bool = False,
+) -> None:
+    """Which images to label first: a table with an empty label column, one line an image.
+
+    Example: `beholder pick photos/ --count 100 --out todo.csv`; fill in the labels, then
+    `beholder adapt photos/ --labels todo.csv --out runs/first`
+
+    Parameters
+    ----------
+    photos
+        A folder of images in any common layout, or a table (CSV, parquet) that names them.
+    count
+        How many images to pick.
+    out
+        The table to write; an existing file is refused.
+    labels
+        A table of labels you already have: those images are not picked again, nor images like them.
+    model
+        A model folder whose features are used; the generic ones if not given.
+    seed
+        Of everything that is random.
+    device
+        auto, cpu, cuda, cuda:N or mps.
+    json
+        Print JSON lines for machines.
+    """
+    from beholder.recipes.pick import pick as run
+
+    log = Log(as_json=json)
+    picked = run(photos, count=count, out=out, labels=labels, model=model, seed=seed, device=device, log=log)
+    log.result({"picked": picked}, f"Picked    {len(picked):,} images: {out}")

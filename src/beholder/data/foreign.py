@@ -1,0 +1,110 @@
+"""Formats that other tools write: recognised and named, so that the user knows what is used of them and what is not."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path, PurePosixPath
+
+from beholder.data.listing import Listing
+from beholder.types import UserError
+
+_MASK_FOLDERS = frozenset(
+    {"mask", "masks", "ground_truth", "gt", "segmentation", "segmentations", "labels", "annotations"}
+)
+_SNIFFED_BYTES = 65_536
+_BOX_LINE = re.compile(r"\s*\d+(\s+-?\d*\.?\d+([eE][-+]?\d+)?){4,}\s*")
+
+
+def recognise(listing: Listing) -> list[str]:
+    """Sentences about formats whose images are read and whose annotations are not.
+
+    Raises UserError for a folder that holds only webdataset tars.
+    """
+    tars = [key for key in listing.others if key.lower().endswith((".tar", ".tar.gz", ".tgz"))]
+    if tars and not listing.images:
+        raise UserError(
+            f"{listing.folder} holds tar files (webdataset), such as {tars[0]}, whose images are not read yet; "
+            f"unpack them first: tar -xf {tars[0]}."
+        )
+    notes = [f"{len(tars)} tar files (webdataset?) are not read; unpack them to use their images"] if tars else []
+    jsons = [path for key, path in listing.others.items() if key.endswith((".json", ".jsonl"))][:20]
+    kinds = {kind for path in jsons if (kind := _json_kind(path))}
+    if "COCO" in kinds:
+        notes.append("this looks like COCO; its boxes and masks are not read yet, its images are")
+    if "LLaVA" in kinds:
+        notes.append("this looks like LLaVA conversations; the conversations are not read yet, the images are")
+    if _is_yolo(listing):
+        notes.append("this looks like YOLO; its boxes are not read yet, its images are")
+    return notes
+
+
+def find_masks(listing: Listing) -> tuple[frozenset[str], list[str]]:
+    """Keys of pictures in mask folders (`masks/x.png` beside `images/x.jpg`, MVTec's `ground_truth/`), and a note.
+
+    A folder is one of masks when its name says so and most of its files share their stem (an added _mask, _gt or
+    _seg aside) with a picture elsewhere.
+    """
+    folders: dict[str, list[str]] = {}
+    for key in listing.images:
+        parts = key.split("/")[:-1]
+        depth = next((index for index, part in enumerate(parts) if part.lower() in _MASK_FOLDERS), None)
+        if depth is not None:
+            folders.setdefault("/".join(parts[: depth + 1]), []).append(key)
+    inside = {key for keys in folders.values() for key in keys}
+    stems = {_stem(key) for key in listing.images if key not in inside}
+    found = {
+        folder: keys for folder, keys in folders.items() if sum(_stem(key) in stems for key in keys) > len(keys) / 2
+    }
+    notes = [f"{folder}/ holds masks: its {len(keys):,} pictures are no samples" for folder, keys in found.items()]
+    return frozenset(key for keys in found.values() for key in keys), notes
+
+
+def texts_beside(listing: Listing) -> dict[str, str]:
+    """Text by image key for `x.png` + `x.txt` pairs, if half of the images have one and it is no box file."""
+    pairs = {key: listing.others[name] for key in listing.images if (name := _text_name(key)) in listing.others}
+    if not pairs or len(pairs) < len(listing.images) / 2:
+        return {}
+    texts = {key: _read_start(path).decode("utf-8", "replace").lstrip("\ufeff").strip() for key, path in pairs.items()}
+    return {} if _are_boxes(list(texts.values())) else {key: text for key, text in texts.items() if text}
+
+
+def _text_name(key: str) -> str:
+    return str(PurePosixPath(key).with_suffix(".txt"))
+
+
+def _stem(key: str) -> str:
+    return re.sub(r"[_-](mask|gt|seg|label)$", "", PurePosixPath(key).stem.lower())
+
+
+def _json_kind(path: Path) -> str | None:
+    start = _read_start(path)
+    if b'"conversations"' in start and b'"image"' in start:
+        return "LLaVA"
+    if b'"images"' in start and (b'"annotations"' in start or b'"categories"' in start or b'"file_name"' in start):
+        return "COCO"
+    return None
+
+
+def _is_yolo(listing: Listing) -> bool:
+    for key, path in listing.others.items():
+        if key.lower().endswith((".yaml", ".yml")) and re.search(rb"(?m)^names\s*:", _read_start(path)):
+            return True
+    texts = [path for key, path in listing.others.items() if key.endswith(".txt")]
+    stems = Counter(_stem(key) for key in listing.images)
+    boxes = [path for path in texts if path.stem.lower() in stems][:20]
+    return bool(boxes) and _are_boxes([_read_start(path).decode("utf-8", "replace") for path in boxes])
+
+
+def _are_boxes(texts: list[str]) -> bool:
+    """YOLO lines: a class number and four or more coordinates."""
+    lines = [line for text in texts[:50] for line in text.splitlines() if line.strip()]
+    return bool(lines) and all(_BOX_LINE.fullmatch(line) for line in lines)
+
+
+def _read_start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as handle:
+            return handle.read(_SNIFFED_BYTES)
+    except OSError:
+        return b""

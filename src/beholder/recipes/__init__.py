@@ -1,0 +1,1 @@
+"""Complete runs, where data, tokenizer, model, objective and loop meet."""

@@ -1,0 +1,5 @@
+"""`adapt`: from a folder of images to a model of that domain with a verdict; one file a stage, `run` tells the order."""
+
+from beholder.recipes.adapt.run import adapt
+
+__all__ = ["adapt"]

@@ -1,0 +1,33 @@
+"""Small squares of the training images as bytes on disk, so that pretraining decodes nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from beholder.data.decode import Limits
+from beholder.data.parallel import decoded
+from beholder.runtime.files import read_json, write_json
+from beholder.runtime.log import Log
+from beholder.tokenizers.pixels import resize
+from beholder.types import Sample
+
+
+def cache_pixels(
+    samples: Sequence[Sample], size: int, folder: Path, limits: Limits, num_workers: int, log: Log
+) -> UInt8[np.ndarray, "N 3 size size"]:
+    """All samples as squares, mapped from one file; made once, then only opened."""
+    path, mark = folder / "pixels.npy", folder / "done.json"
+    if not mark.exists():
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(samples), 3, size, size))
+        with log.progress("Cache", len(samples)) as advance:
+            for row, image in enumerate(decoded(samples, limits, num_workers, at_least=size)):
+                array[row] = resize(image, size).transpose(2, 0, 1)
+                advance()
+        array.flush()
+        write_json(mark, len(samples))
+    assert read_json(mark) == len(samples)
+    return np.load(path, mmap_mode="r")

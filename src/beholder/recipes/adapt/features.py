@@ -1,0 +1,102 @@
+"""Stage: what a frozen backbone sees in every image, kept as half-precision rows on disk and resumed row by row."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import nn
+
+from beholder.data.parallel import decoded
+from beholder.models.conv import EfficientNetLite
+from beholder.models.heads import describe
+from beholder.recipes.adapt.session import Session
+from beholder.runtime.device import Device
+from beholder.runtime.files import read_json, write_json
+from beholder.tokenizers.pixels import PixelConfig, normalise, resize, to_batch
+from beholder.types import Sample
+
+BATCH_SIZE = 32
+_ROWS_BETWEEN_SAVES = 512
+
+
+@dataclass(frozen=True)
+class Features:
+    """Rows of one backbone for every kept image, in the domain's order."""
+
+    descriptor: Float[np.ndarray, "n F"]
+    """Pooled maps at every resolution; half precision, mapped from disk."""
+    summary: Float[np.ndarray, "n S"]
+    """The last layer's average at the middle resolution."""
+
+
+def extract(session: Session, backbone: nn.Module, samples: Sequence[Sample], name: str) -> Features:
+    """Run the backbone over all samples; rows already on disk are not made again."""
+    backbone = prepare(backbone, session.device)
+    folder, resolutions = session.run.scratch(name.replace(" ", "-")), session.config.resolutions
+    widths = _widths(session, backbone)
+    arrays = [_open(folder / f"{part}.npy", (len(samples), width)) for part, width in widths.items()]
+    progress = folder / "rows.json"
+    done = read_json(progress) if progress.exists() else 0
+    images = decoded(samples[done:], session.limits, session.device.num_threads, at_least=max(resolutions))
+    with session.log.progress("Features", len(samples), done) as advance:
+        for first in range(done, len(samples), BATCH_SIZE):
+            rows = slice(first, min(first + BATCH_SIZE, len(samples)))
+            batch = list(itertools.islice(images, rows.stop - rows.start))
+            for array, value in zip(arrays, see(backbone, batch, resolutions, session.pixels, session.device), strict=True):
+                array[rows] = value
+            advance(rows.stop - rows.start)
+            if rows.stop % _ROWS_BETWEEN_SAVES < BATCH_SIZE or rows.stop == len(samples):
+                for array in arrays:
+                    array.flush()
+                write_json(progress, rows.stop)
+    return Features(*arrays)
+
+
+def prepare(backbone: nn.Module, device: Device) -> nn.Module:
+    """The backbone ready to look: folded where it can be, on its device, without gradients."""
+    if isinstance(backbone, EfficientNetLite):
+        backbone = backbone.folded()
+    return backbone.eval().requires_grad_(False).to(device.torch_device)
+
+
+@torch.inference_mode()
+def see(
+    backbone: nn.Module,
+    images: Sequence[np.ndarray],
+    resolutions: Sequence[int],
+    pixels: PixelConfig,
+    device: Device,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Descriptor rows (all resolutions side by side) and summary rows (middle resolution) of decoded images."""
+    descriptors, summary = [], torch.empty(0)
+    for index, side in enumerate(resolutions):
+        batch = to_batch([resize(image, side) for image in images]).to(device.torch_device)
+        with device.autocast():
+            outputs = backbone(normalise(batch, pixels))
+        descriptors.append(describe(outputs))
+        if index == len(resolutions) // 2:
+            summary = outputs.summary
+    return torch.cat(descriptors, dim=1).cpu().numpy(), summary.float().cpu().numpy()
+
+
+def _widths(session: Session, backbone: nn.Module) -> dict[str, int]:
+    blank = [np.zeros((8, 8, 3), np.uint8)]
+    descriptor, summary = see(backbone, blank, session.config.resolutions, session.pixels, session.device)
+    return {"descriptor": descriptor.shape[1], "summary": summary.shape[1]}
+
+
+def _open(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    if path.exists():
+        return np.lib.format.open_memmap(path, mode="r+")
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+
+
+def rows_of(array: np.ndarray, rows: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m F"]:
+    """The chosen rows in single precision."""
+    return np.asarray(array[np.sort(rows)], dtype=np.float32)[np.argsort(np.argsort(rows))]

@@ -1,0 +1,120 @@
+"""Stage: fit the head that is shipped, choose between generic and adapted on left-out groups, report on test once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from beholder.evaluate.label_curve import Fold
+from beholder.metrics.calibration import expected_calibration_error
+from beholder.metrics.classification import SCORES, auc, confusion
+from beholder.recipes.adapt.domain import Domain
+from beholder.recipes.adapt.spaces import Space
+from beholder.runtime.seed import derive, numpy_generator
+from beholder.train.readout import Readout, fit_readout
+
+_NUM_RESAMPLES = 1000
+FLATTERY = 0.01
+"""AUC by which a random split must exceed a grouped one to be warned of."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A space with its head and how well that head does on training groups it has not seen."""
+
+    space: Space
+    readout: Readout
+    validation: float
+    """AUC of the left-out predictions."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What validation says about replacing the generic space."""
+
+    generic: Fitted
+    candidate: Fitted | None
+    """The best of the others; None when there are none."""
+    gain: float
+    """Candidate's validation AUC minus the generic one's."""
+    error: float
+    """Standard error of the gain over groups."""
+
+    @property
+    def prefers_candidate(self) -> bool:
+        """By more than one standard error, so that a tie keeps the generic model (Breiman et al. 1984)."""
+        return self.candidate is not None and self.gain > self.error
+
+
+def fit_space_head(domain: Domain, fold: Fold, space: Space, seed: int) -> Fitted:
+    """The head on all labels of the fold's training part."""
+    train = fold.train
+    readout = fit_readout(
+        space.embedding[train], domain.labels[train], domain.groups[train], len(domain.classes),
+        seed=derive(seed, "head") % 2**32,
+    )  # fmt: skip
+    every = np.ones((1, len(train)))
+    return Fitted(space, readout, float(auc(readout.left_out, domain.labels[train], every)[0]))
+
+
+def choose(domain: Domain, fold: Fold, generic: Space, others: Sequence[Space], seed: int) -> Choice:
+    """Fit every space's head and compare on left-out groups; the test part is not looked at."""
+    reference = fit_space_head(domain, fold, generic, seed)
+    fitted = [fit_space_head(domain, fold, space, seed) for space in others]
+    if not fitted:
+        return Choice(reference, None, 0.0, 0.0)
+    best = max(fitted, key=lambda one: one.validation)
+    labels, groups = domain.labels[fold.train], domain.groups[fold.train]
+    weights = group_weights(groups, numpy_generator(seed, "validation"))
+    difference = auc(best.readout.left_out, labels, weights) - auc(reference.readout.left_out, labels, weights)
+    return Choice(reference, best, best.validation - reference.validation, float(np.nanstd(difference)))
+
+
+def random_split(domain: Domain, fold: Fold, space: Space, seed: int) -> dict[str, object]:
+    """What a split that ignores groups would have claimed: single images left out instead of whole groups."""
+    train = fold.train
+    every = np.ones((1, len(train)))
+    scores = {}
+    for name, groups in (("grouped", domain.groups[train]), ("random", np.arange(len(train)))):
+        readout = fit_readout(
+            space.embedding[train], domain.labels[train], groups, len(domain.classes), seed=derive(seed, "head") % 2**32
+        )
+        scores[name] = float(auc(readout.left_out, domain.labels[train], every)[0])
+    flatters = scores["random"] - scores["grouped"] > FLATTERY
+    sentence = f"Leaving out single images instead of whole groups would have claimed an AUC of {scores['random']:.3f}"
+    if flatters:
+        sentence += f" where {scores['grouped']:.3f} is true: a random split flatters here."
+    else:
+        sentence += f", leaving out groups {scores['grouped']:.3f}: a random split does not flatter here."
+    return {**scores, "flatters": flatters, "sentence": sentence}
+
+
+def test_score(domain: Domain, fold: Fold, fitted: Fitted, seed: int) -> dict[str, object]:
+    """Everything about the shipped head on the test part: the report's `score`."""
+    labels = domain.labels[fold.test]
+    probabilities = fitted.readout.probabilities(fitted.space.embedding[fold.test])
+    every = np.ones((1, len(labels)))
+    resampled = auc(probabilities, labels, group_weights(domain.groups[fold.test], numpy_generator(seed, "score")))
+    low, high = np.nanpercentile(resampled, [2.5, 97.5])
+    counts = confusion(labels, probabilities.argmax(1), len(domain.classes))
+    return {
+        "metric": "AUC",
+        "value": float(auc(probabilities, labels, every)[0]),
+        "interval": [float(low), float(high)],
+        "accuracy": float(SCORES["accuracy"](probabilities, labels, every)[0]),
+        "balanced_accuracy": float(SCORES["balanced_accuracy"](probabilities, labels, every)[0]),
+        "f1": float(SCORES["macro_f1"](probabilities, labels, every)[0]),
+        "calibration_error": float(expected_calibration_error(probabilities, labels, every)[0]),
+        "confusion": {"labels": list(domain.classes), "counts": counts.tolist()},
+    }
+
+
+def group_weights(groups: Int[np.ndarray, " n"], generator: np.random.Generator) -> Float[np.ndarray, "R n"]:
+    """How often each image's group comes when groups are drawn with replacement."""
+    _, unit = np.unique(groups, return_inverse=True)
+    num_units = int(unit.max()) + 1
+    draws = generator.multinomial(num_units, np.full(num_units, 1 / num_units), size=_NUM_RESAMPLES)
+    return draws[:, unit].astype(float)

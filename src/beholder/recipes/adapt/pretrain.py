@@ -1,0 +1,222 @@
+"""Stage: domain pretraining on the unlabelled training images of one fold, within the budget, watched for collapse."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from beholder.checkpoint.files import load_tensors, save_tensors
+from beholder.data.augment import AugmentConfig
+from beholder.data.stream import ImageStream
+from beholder.models.vit import PRESETS as VIT_PRESETS
+from beholder.models.vit import ViT
+from beholder.objectives.masked import MaskedPrediction
+from beholder.objectives.teacher import SelfDistillation
+from beholder.recipes.adapt.cache import cache_pixels
+from beholder.recipes.adapt.domain import Domain
+from beholder.recipes.adapt.guard import Guard
+from beholder.recipes.adapt.session import Session
+from beholder.recipes.adapt.settings import AdaptConfig, Budget
+from beholder.runtime.energy import Stopwatch
+from beholder.runtime.files import told_kindly
+from beholder.runtime.seed import derive, seed_everything
+from beholder.tokenizers.pixels import PixelConfig
+from beholder.train.loop import Plan, train
+from beholder.train.optimizer import build_optimizer, named_parameters
+from beholder.train.step import Diverged, StepReport, move_batch, take_step
+
+
+@dataclass(frozen=True)
+class Diet:
+    """What a backbone is fed in pretraining."""
+
+    view_size: int
+    cache_size: int
+    """Side of the squares kept on disk; a little larger than the views, so that crops differ."""
+    batch_size: int
+    lr: float
+    layer_decay: float
+
+
+DIETS = {
+    "conv": Diet(view_size=128, cache_size=160, batch_size=32, lr=2e-4, layer_decay=1.0),
+    "vit": Diet(view_size=96, cache_size=112, batch_size=48, lr=1e-3, layer_decay=1.0),
+}
+_MAX_CACHED = 50_000
+_NUM_PROBES = 8
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The backbone after pretraining, as the verdict judges it, and what the guard said of it."""
+
+    backbone: nn.Module
+    stopped: str | None
+    """Why the guard ended the run; a stopped candidate is never shipped."""
+    story: dict[str, Any]
+    """Steps, losses and probes for the report."""
+
+
+def start_backbone(config: AdaptConfig, generic: nn.Module) -> nn.Module:
+    """Where pretraining begins: a copy of the generic network, or a small fresh transformer."""
+    if config.backbone == "conv":
+        return copy.deepcopy(generic).train().requires_grad_(True)
+    seed_everything(config.seed, "vit")
+    return ViT(VIT_PRESETS["vit-domain"])
+
+
+def pretrain(session: Session, domain: Domain, fold: int, steps: int, generic: nn.Module) -> Candidate:
+    """Run or resume the fold's pretraining. The result is the same, bit for bit, however often it was interrupted.
+
+    A run that the guard ends, or whose loss is no longer a number, gives the candidate as it was then, with the reason.
+    """
+    config, run = session.config, session.run
+    name = f"pretraining-{fold}"
+    final = run.path / "checkpoints" / f"{name}.safetensors"
+    backbone = start_backbone(config, generic)
+    if not run.is_done(name):
+        with told_kindly(run.path):
+            story = _train(session, domain, fold, steps, backbone)
+            final.parent.mkdir(exist_ok=True)
+            save_tensors(final, backbone.state_dict())
+            run.stage(name, lambda: story)
+    story = run.stage(name, dict)
+    backbone.load_state_dict(load_tensors(final))
+    return Candidate(backbone.eval(), story["stopped"], story)
+
+
+def _train(session: Session, domain: Domain, fold: int, steps: int, backbone: nn.Module) -> dict[str, Any]:
+    config, run, device = session.config, session.run, session.device
+    diet, images = DIETS[config.backbone], domain.training_images(fold)
+    chosen = _affordable(images, steps * diet.batch_size, derive(config.seed, "cached", fold))
+    samples = [domain.samples[index] for index in chosen]
+    folder = run.scratch(f"pixels-{fold}")
+    array = cache_pixels(samples, diet.cache_size, folder, session.limits, device.num_threads, session.log)
+    labels = domain.labels[chosen] if domain.is_judged else None
+    guard = Guard.begin(backbone, array, labels, domain.groups[chosen], session.pixels, device, config.seed)
+    stream = _stream(array, diet, config, session.pixels, fold)
+    ledger = _Ledger(session)
+    stopped = None
+    probes: list[Any] = [guard.before]
+    with session.log.progress("Pretrain", steps) as advance:
+
+        def on_step(report: StepReport) -> None:
+            ledger.on_step(fold, report)
+            advance(1, f"loss {report.losses['total']:.3f}")
+
+        try:
+            result = train(
+                backbone,
+                build_objective(config, backbone),
+                stream,
+                plan=_plan(diet, steps, derive(config.seed, "pretrain", fold)),
+                device=device,
+                folder=run.scratch(f"pretraining-{fold}"),
+                probes=[guard],
+                on_step=on_step,
+            )
+            stopped, probes = result.stopped, [*probes, *result.probes]
+        except Diverged as error:
+            stopped = str(error)
+    ledger.close()
+    return {
+        "objective": config.objective,
+        "backbone": config.backbone,
+        "steps": steps,
+        "batch_size": stream.batch_size,
+        "num_images": len(chosen),
+        "stopped": stopped,
+        "probes": probes,
+    }
+
+
+class _Ledger:
+    """Books steps and what they cost every 20 seconds, so that a killed run's cost is not forgotten."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._watch = Stopwatch()
+
+    def on_step(self, fold: int, report: StepReport) -> None:
+        self._session.run.record("step", fold=fold, step=report.step, **report.losses)
+        if self._watch.cost().seconds > 20:
+            self.close()
+
+    def close(self) -> None:
+        self._session.run.charge("pretraining", self._watch.cost())
+        self._watch = Stopwatch()
+
+
+def build_objective(config: AdaptConfig, backbone: nn.Module) -> nn.Module:
+    """The objective that the run asked for, with heads that fit the backbone."""
+    seed_everything(config.seed, "objective")
+    return SelfDistillation(backbone) if config.objective == "teacher" else MaskedPrediction(backbone)
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What a budget buys on this machine."""
+
+    steps: int
+    seconds_per_step: float
+
+
+def steps_for(session: Session, budget: Budget, generic: nn.Module) -> Timed:
+    """How many steps the budget buys here, from timed steps on noise; decided once and kept in `recipe.json`."""
+    if budget.is_none:
+        return Timed(0, 0.0)
+    config, device = session.config, session.device
+    diet = DIETS[config.backbone]
+    noise = np.random.default_rng(0).integers(0, 256, (diet.batch_size, 3, diet.cache_size, diet.cache_size), np.uint8)
+    stream = _stream(noise, diet, config, session.pixels, 0)
+    backbone = start_backbone(config, generic).to(device.torch_device)
+    objective = build_objective(config, backbone).to(device.torch_device)
+    optimizer = build_optimizer(named_parameters(backbone, objective), lr=1e-6, weight_decay=0.0, layer_decay=1.0)
+    seconds = []
+    for step in range(6):
+        began = time.perf_counter()
+        batch = move_batch(stream.batch(step), device)
+        report = take_step(
+            backbone, objective, optimizer, batch, step=step, device=device, num_micro_batches=1, max_gradient_norm=1.0
+        )
+        objective.after_step(backbone, 0.5)  # type: ignore[operator]
+        assert np.isfinite(report.losses["total"])
+        seconds.append(time.perf_counter() - began)
+    per_step = float(np.median(seconds[2:]))
+    return Timed(budget.steps or max(1, int((budget.seconds or 0.0) / per_step)), per_step)
+
+
+def _stream(array: np.ndarray, diet: Diet, config: AdaptConfig, pixels: PixelConfig, fold: int) -> ImageStream:
+    augmentation = AugmentConfig(size=diet.view_size, crop_area=(0.4, 1.0), mean=pixels.mean, std=pixels.std)
+    return ImageStream(
+        array,
+        batch_size=min(diet.batch_size, len(array)),
+        num_views=2 if config.objective == "teacher" else 1,
+        augmentation=augmentation,
+        seed=derive(config.seed, "stream", fold),
+    )
+
+
+def _plan(diet: Diet, steps: int, seed: int) -> Plan:
+    return Plan(
+        num_steps=steps,
+        lr=diet.lr,
+        num_warmup=max(1, steps // 10),
+        layer_decay=diet.layer_decay,
+        seed=seed,
+        probe_every=max(1, steps // _NUM_PROBES),
+        checkpoint_every_seconds=20.0,
+    )
+
+
+def _affordable(images: np.ndarray, num_visits: int, seed: int) -> np.ndarray:
+    """No more images than the steps can look at once."""
+    most = min(_MAX_CACHED, max(num_visits, 1))
+    if len(images) <= most:
+        return images
+    return np.sort(np.random.default_rng(seed).choice(images, most, replace=False))

@@ -1,0 +1,132 @@
+"""`adapt`: from a folder of images to a model of that domain, with a verdict on whether adapting was worth it.
+
+    beholder adapt PHOTOS --out runs/x --labels labels.csv --group module
+
+Solar cells (2,624 images of elpv-dataset, labels at probability 0.5, 44 inferred modules) on 2 CPU cores: see
+docs/benchmarks.md for minutes, joules and scores. Stages, each in its own file: read and curate (domain), estimate,
+generic features, pretrain, adapted features, curve and verdict (judge), head (fit), unusual images, galleries, report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from beholder.config import to_json
+from beholder.data.decode import Limits
+from beholder.pretrained.catalogue import efficientnet_lite0
+from beholder.recipes.adapt.domain import Domain, read_domain
+from beholder.recipes.adapt.estimate import Estimate, estimate
+from beholder.recipes.adapt.features import Features, extract
+from beholder.recipes.adapt.pretrain import pretrain, steps_for
+from beholder.recipes.adapt.session import Session
+from beholder.recipes.adapt.settings import AdaptConfig, parse_budget
+from beholder.recipes.adapt.spaces import Seen, fit_space
+from beholder.recipes.adapt.tell import tell
+from beholder.runtime.device import pick_device
+from beholder.runtime.files import told_kindly
+from beholder.runtime.log import Log
+from beholder.runtime.run_folder import RunFolder
+from beholder.tokenizers.pixels import PixelConfig
+
+
+def adapt(
+    photos: str | Path,
+    *,
+    out: str | Path,
+    labels: str | Path | None = None,
+    group: str | None = None,
+    normal: str | None = None,
+    budget: str = "5m",
+    backbone: Literal["conv", "vit"] = "conv",
+    objective: Literal["teacher", "masked"] = "teacher",
+    thorough: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
+    log: Log | None = None,
+) -> dict[str, Any]:
+    """Adapt to a folder of images; returns the content of `results.json`.
+
+    Writes into `out`: `report.html`, `results.json`, `quarantine.jsonl` and `model/`, which `beholder.load` opens.
+    The arguments are those of `beholder adapt --help`. A killed run goes on when it is called again with the same
+    arguments. Raises UserError, in one sentence, when the input or the output folder cannot be used.
+    """
+    config = AdaptConfig(
+        photos=str(photos),
+        labels=None if labels is None else str(labels),
+        group=group,
+        normal=normal,
+        budget=budget,
+        backbone=backbone,
+        objective=objective,
+        thorough=thorough,
+        seed=seed,
+        device=device,
+        num_threads=threads,
+        max_pixels=max_pixels,
+    )
+    parse_budget(config.budget)
+    picked = pick_device(config.device, config.num_threads)
+    log = log or Log(quiet=True)
+    limits = Limits(max_pixels=config.max_pixels)
+    with RunFolder.open(Path(out), to_json(config)) as run, told_kindly(run.path):
+        if run.is_resumed:
+            log.stage("Resume", f"{run.path}: what is done is kept")
+        return _adapt(Session(config, run, picked, limits, PixelConfig(), log))
+
+
+def _adapt(session: Session) -> dict[str, Any]:
+    config, run = session.config, session.run
+    with session.charged("read and curate"):
+        domain = read_domain(config, run, session.limits, session.device.num_threads, session.log)
+    generic = efficientnet_lite0()
+    steps, guess = _plan(session, domain, generic)
+    features = _extract(session, domain, generic, "features")
+    seen = [_see_fold(session, domain, fold, generic, features, steps) for fold in range(len(domain.folds))]
+    return tell(session, domain, generic, features, seen, guess)
+
+
+def _plan(session: Session, domain: Domain, generic: nn.Module) -> tuple[int, Estimate]:
+    """Steps that the budget buys and what all of it will cost: decided once, kept in `recipe.json`."""
+    run, config = session.run, session.config
+    budget = parse_budget(config.budget)
+    with session.charged("estimate"):
+        timed = run.resolve("pretraining", lambda: asdict(steps_for(session, budget, generic)))
+        told = run.resolve(
+            "estimate",
+            lambda: asdict(estimate(session, domain, generic, timed["steps"] * timed["seconds_per_step"])),
+        )
+    guess = Estimate(**told)
+    session.log.stage("Estimate", guess.sentence)
+    return timed["steps"], guess
+
+
+def _extract(session: Session, domain: Domain, backbone: nn.Module, stage: str) -> Features:
+    with session.charged(stage):
+        return extract(session, backbone, domain.samples, stage)
+
+
+def _see_fold(
+    session: Session, domain: Domain, fold: int, generic: nn.Module, features: Features, steps: int
+) -> Seen:
+    config, train = session.config, domain.training_images(fold)
+    width, seed = config.embedding_width, config.seed
+    with session.charged("features"):
+        space = fit_space("generic", [features], train, width=width, seed=seed)
+    if steps == 0 or len(train) < 2:
+        return Seen(space, (), None)
+    candidate = pretrain(session, domain, fold, steps, generic)
+    stopped = f"; stopped: {candidate.stopped}" if candidate.stopped else ""
+    session.log.stage("Pretrain", f"{candidate.story['steps']:,} steps of {config.objective} on {len(train):,} images{stopped}")
+    adapted = _extract(session, domain, candidate.backbone, f"adapted features {fold}")
+    with session.charged("adapted features"):
+        others = (
+            fit_space("adapted", [adapted], train, width=width, seed=seed),
+            fit_space("generic + adapted", [features, adapted], train, width=width, seed=seed),
+        )
+    return Seen(space, others, candidate)

@@ -1,0 +1,67 @@
+"""What a run of `adapt` was asked to do: the part of `recipe.json` that decides its numbers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from beholder.types import UserError
+
+FRACTIONS = (0.01, 0.05, 0.10, 0.25, 0.50, 1.0)
+RESOLUTIONS = (128, 224, 300)
+
+
+@dataclass(frozen=True)
+class AdaptConfig:
+    """Every choice of a run; frozen, written to `recipe.json`, compared when a run is resumed."""
+
+    photos: str
+    """The folder, or a table of images."""
+    labels: str | None = None
+    """A table of labels, "auto" for those that the layout carries, None for none."""
+    group: str | None = None
+    """Column (or "folder") whose values never straddle a split."""
+    normal: str | None = None
+    """The class of normal images; found by its name where None."""
+    budget: str = "5m"
+    """For pretraining: a time such as "90s", "5m", "2h", or "400 steps", or "0" for none."""
+    backbone: Literal["conv", "vit"] = "conv"
+    """conv continues from ImageNet weights; vit is a small transformer from scratch."""
+    objective: Literal["teacher", "masked"] = "teacher"
+    finetune: Literal["off", "low-rank", "full"] = "off"
+    """Whether to also fine-tune the backbone on the labels; kept where validation says that it wins."""
+    thorough: bool = False
+    """Repeat everything on four grouped folds instead of one split."""
+    resolutions: tuple[int, ...] = RESOLUTIONS
+    embedding_width: int = 256
+    fractions: tuple[float, ...] = FRACTIONS
+    num_label_seeds: int = 3
+    max_pixels: int = 100_000_000
+    """Larger images are quarantined before they are decoded."""
+    seed: int = 0
+    device: str = "auto"
+    num_threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What pretraining may use: seconds to be turned into steps once, or steps outright."""
+
+    seconds: float | None = None
+    steps: int | None = None
+
+    @property
+    def is_none(self) -> bool:
+        return not self.seconds and not self.steps
+
+
+def parse_budget(text: str) -> Budget:
+    """Read "0", "90s", "5m", "1.5h" or "400 steps". Raises UserError for anything else."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|steps?|)\s*", text)
+    if not found or (found[2] == "" and float(found[1]) != 0):
+        raise UserError(f"--budget {text}: give a time such as 90s, 5m or 2h, a number such as '400 steps', or 0.")
+    number, unit = float(found[1]), found[2]
+    if unit.startswith("step"):
+        return Budget(steps=int(number))
+    return Budget(seconds=number * {"s": 1, "m": 60, "h": 3600, "": 0}[unit])

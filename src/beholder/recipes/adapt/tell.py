@@ -1,0 +1,282 @@
+"""The last stages: judge, fit the head, ship the model, show it, and write the report."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from beholder.evaluate.report import write_report
+from beholder.evaluate.verdict import Verdict
+from beholder.pretrained.bundle import Bundle
+from beholder.recipes.adapt import findings, galleries
+from beholder.recipes.adapt.domain import Domain
+from beholder.recipes.adapt.embedding_verdict import judge_embeddings
+from beholder.recipes.adapt.estimate import Estimate
+from beholder.recipes.adapt.features import Features
+from beholder.recipes.adapt.fit import Choice, choose, random_split, test_score
+from beholder.recipes.adapt.health import Health, cluster, consistency_of, examine, viewed_images
+from beholder.recipes.adapt.judge import Judgement, View, judge_domain
+from beholder.recipes.adapt.session import Session
+from beholder.recipes.adapt.ship import build_bundle, model_card
+from beholder.recipes.adapt.spaces import Seen, Space
+from beholder.recipes.adapt.unusual import FALSE_ALARM_RATE, Unusual, find_unusual
+from beholder.runtime.log import duration, size
+from beholder.runtime.machine import machine
+from beholder.version import VERSION
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """What goes into the bundle, and why."""
+
+    space: Space
+    backbones: tuple[nn.Module, ...]
+    reason: str
+
+
+def tell(
+    session: Session,
+    domain: Domain,
+    generic: nn.Module,
+    features: Features,
+    seen: Sequence[Seen],
+    guess: Estimate,
+) -> dict[str, Any]:
+    """Everything after the spaces are there; returns `results.json`, whose writing ends the run."""
+    album = galleries.Album(domain, session.limits, session.device.num_threads)
+    with session.charged("embeddings"):
+        health = _examine(session, domain, generic, seen[0], album)
+    choice = judgement = None
+    if domain.is_judged:
+        with session.charged("curve"):
+            choice = choose(domain, domain.folds[0], seen[0].generic, seen[0].others, session.config.seed)
+            judgement = _judge(session, domain, features, seen, choice)
+    verdict = judgement.verdict if judgement else judge_embeddings(domain, health, session.config.seed)
+    shipped = _ship_which(generic, seen[0], choice, verdict)
+    with session.charged("unusual images"):
+        unusual = find_unusual(domain, domain.training_images(0), shipped.space, session.config.seed)
+    results = _begin_results(session, domain, seen[0], verdict, shipped, health)
+    with session.charged("report"):
+        bundle = _bundle(session, domain, shipped, choice, unusual)
+        _show(session, domain, bundle, shipped, choice, judgement, unusual, album, results)
+    return _finish(session, domain, bundle, results, guess, album)
+
+
+def _examine(session: Session, domain: Domain, generic: nn.Module, seen: Seen, album: galleries.Album) -> list[Health]:
+    """Health of every space, on the same images and the same views."""
+    seed = session.config.seed
+    images = album.images(viewed_images(domain, seed).tolist())
+    backbones = {"generic": [generic]}
+    if seen.candidate:
+        adapted = seen.candidate.backbone
+        backbones |= {"adapted": [adapted], "generic + adapted": [generic, adapted]}
+    return [
+        examine(
+            domain,
+            seen.space(name),
+            consistency_of(own, images, session.pixels, session.device, seed),
+            seed,
+        )
+        for name, own in backbones.items()
+    ]
+
+
+def _judge(
+    session: Session, domain: Domain, features: Features, seen: Sequence[Seen], choice: Choice
+) -> Judgement:
+    """The curve over trivial, last-layer, generic and adapted views; the candidate is the one validation preferred."""
+    views = [
+        View("trivial", "Brightness and size alone", "trivial", [_trivial(domain)]),
+        View("last layer", "Generic, last layer", "last layer", [_standardised(features.summary)]),
+        View("generic", "Generic", "generic", [one.generic.embedding for one in seen], is_also_picked=True),
+    ]
+    if choice.candidate is not None:
+        name = choice.candidate.space.name
+        tables = [one.space(name).embedding for one in seen]
+        views.append(View("adapted", name.capitalize(), "adapted", tables, is_also_picked=True))
+    judgement = judge_domain(session, domain, views)
+    session.log.stage("Verdict", judgement.verdict.sentence)
+    session.log.stage("Labels", judgement.saved.sentence)
+    return judgement
+
+
+def _trivial(domain: Domain) -> np.ndarray:
+    """Light, sharpness and size alone; sizes in logarithms."""
+    rows = domain.quality.astype(np.float32).copy()
+    rows[:, 2:] = np.log(np.maximum(rows[:, 2:], 1e-6))
+    return _standardised(rows)
+
+
+def _standardised(rows: np.ndarray) -> np.ndarray:
+    rows = np.asarray(rows, np.float32)
+    return (rows - rows.mean(0)) / np.maximum(rows.std(0), 1e-6)
+
+
+def _ship_which(generic: nn.Module, seen: Seen, choice: Choice | None, verdict: Verdict) -> Shipped:
+    """The candidate only when validation prefers it, the guard let it pass and the test does not speak against it."""
+    keep = Shipped(seen.generic, (generic,), "")
+    candidate = seen.candidate
+    if candidate is None:
+        return Shipped(keep.space, keep.backbones, "no pretraining was asked for")
+    if candidate.stopped:
+        return Shipped(keep.space, keep.backbones, f"the guard stopped pretraining: {candidate.stopped}")
+    if choice is None:
+        return Shipped(keep.space, keep.backbones, "without labels nothing shows that the adapted features serve better")
+    told = f"on left-out training groups the gain was {100 * choice.gain:+.1f} points, standard error {100 * choice.error:.1f}"
+    if verdict.outcome == "hurt":
+        return Shipped(keep.space, keep.backbones, "the test part says that adapting hurt")
+    if not choice.prefers_candidate or choice.candidate is None:
+        return Shipped(keep.space, keep.backbones, f"validation did not prefer the adapted features: {told}")
+    space = choice.candidate.space
+    adapted = (candidate.backbone,) if space.name == "adapted" else (generic, candidate.backbone)
+    return Shipped(space, adapted, f"validation preferred it: {told}")
+
+
+def _begin_results(
+    session: Session, domain: Domain, seen: Seen, verdict: Verdict, shipped: Shipped, health: Sequence[Health]
+) -> dict[str, Any]:
+    config = session.config
+    guard = seen.candidate.stopped if seen.candidate else None
+    protocol = f"{len(domain.folds)} grouped fold(s), {config.num_label_seeds} label seeds, {domain.group_source}"
+    section = findings.verdict_section(verdict, [f"Shipped: {shipped.space.name}, because {shipped.reason}."], shipped.space.name, guard)
+    return {
+        "version": VERSION,
+        "name": session.run.path.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command(session),
+        "seed": config.seed,
+        "machine": machine(session.device),
+        "data": findings.data_section(domain, config.photos),
+        "verdict": {**section, "protocol": protocol},
+        "embeddings": findings.embeddings_section(health, []),
+        "training": _training(session, seen),
+    }
+
+
+def _bundle(
+    session: Session, domain: Domain, shipped: Shipped, choice: Choice | None, unusual: Unusual | None
+) -> Bundle:
+    """The model as it will be saved, ready to predict; its card is written when all is known."""
+    fitted = _shipped_head(shipped, choice)
+    facts = {"made_by": f"beholder {VERSION}", "false_alarm_rate": FALSE_ALARM_RATE}
+    return build_bundle(
+        shipped.backbones,
+        shipped.space,
+        session.config.resolutions,
+        fitted.readout if fitted else None,
+        unusual,
+        domain.classes,
+        session.pixels,
+        facts,
+        "",
+    )
+
+
+def _shipped_head(shipped: Shipped, choice: Choice | None) -> Any:
+    if choice is None:
+        return None
+    return choice.generic if shipped.space.name == "generic" else choice.candidate
+
+
+def _show(
+    session: Session,
+    domain: Domain,
+    bundle: Bundle,
+    shipped: Shipped,
+    choice: Choice | None,
+    judgement: Judgement | None,
+    unusual: Unusual | None,
+    album: galleries.Album,
+    results: dict[str, Any],
+) -> None:
+    """Fill the sections that show pictures and scores."""
+    device, seed = session.device, session.config.seed
+    bundle.model.to(device.torch_device)
+    fitted, test = _shipped_head(shipped, choice), domain.folds[0].test
+    if judgement:
+        results["curve"] = findings.curve_section(judgement.curve, seed)
+        results["labels_saved"] = findings.labels_saved_section(judgement.saved)
+    if fitted and len(test):
+        probabilities = fitted.readout.probabilities(shipped.space.embedding[test])
+        results["score"] = test_score(domain, domain.folds[0], fitted, seed)
+        results["random_split"] = random_split(domain, domain.folds[0], shipped.space, seed)
+        results["gallery"] = galleries.answer_gallery(domain, bundle, test, probabilities, album, device)
+        results["explanation"] = galleries.check_heat(domain, bundle, test, probabilities, album, device, seed)
+        results["groups"] = findings.groups_section(domain, probabilities)
+    if unusual:
+        results["unusual"] = galleries.unusual_gallery(domain, unusual, album)
+    clusters = cluster(domain, shipped.space, seed)
+    for one in clusters:
+        one["pictures"] = album.show(one.pop("images"))
+    results["embeddings"]["clusters"] = clusters
+    results["curation"] = findings.curation_section(domain, album)
+
+
+def _training(session: Session, seen: Seen) -> dict[str, Any] | None:
+    if seen.candidate is None:
+        return None
+    story = seen.candidate.story
+    names = [name for name in ("rank", "knn") if name in story["probes"][0]]
+    probes = [
+        {"name": name, "values": [[probe["step"], probe[name]] for probe in story["probes"] if name in probe]}
+        for name in names
+    ]
+    cost = session.run.costs().get("pretraining")
+    return {
+        **{key: story[key] for key in ("objective", "backbone", "steps", "stopped", "num_images", "batch_size")},
+        "seconds": cost.seconds if cost else None,
+        "losses": _losses(session),
+        "probes": probes,
+    }
+
+
+def _losses(session: Session) -> list[list[float]]:
+    """Loss by step of the first fold, thinned to at most 200 points; a step repeated after a kill counts once."""
+    by_step = {entry["step"]: entry["total"] for entry in session.run.records("step") if entry["fold"] == 0}
+    stride = max(1, len(by_step) // 200)
+    return [[step, by_step[step]] for step in sorted(by_step)[::stride]]
+
+
+def _finish(
+    session: Session, domain: Domain, bundle: Bundle, results: dict[str, Any], guess: Estimate, album: galleries.Album
+) -> dict[str, Any]:
+    """Cost, card, bundle, report, and last the file that marks the run as finished."""
+    run, log = session.run, session.log
+    costs = run.costs()
+    disk_bytes = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file())
+    results["cost"] = findings.cost_section(costs, guess, len(domain.samples), costs["features"], disk_bytes)
+    results["wall_seconds"] = results["cost"]["total"]["seconds"]
+    bundle = Bundle(bundle.model.cpu(), bundle.pixels, bundle.labels, bundle.facts, model_card(results))
+    bundle.save(run.path / "model")
+    write_report(results, album.pictures, run.path / "report.html")
+    run.finish(results)
+    total = results["cost"]["total"]
+    log.stage(
+        "Cost",
+        f"{duration(total['seconds'])} (estimated {duration(guess.total_seconds)}), {total['joules'] / 1000:,.0f} kJ "
+        f"({total['joules_source']}), peak memory {size(total['peak_memory_bytes'])}",
+    )
+    log.stage("Model", str(run.path / "model"))
+    log.stage("Report", str(run.path / "report.html"))
+    return results
+
+
+def command(session: Session) -> str:
+    """The command line that repeats this run."""
+    config, words = session.config, ["beholder", "adapt", session.config.photos, "--out", str(session.run.path)]
+    for flag, value in (("--labels", config.labels), ("--group", config.group), ("--normal", config.normal)):
+        words += [flag, value] if value is not None else []
+    words += ["--budget", config.budget]
+    for flag, value, default in (
+        ("--backbone", config.backbone, "conv"),
+        ("--objective", config.objective, "teacher"),
+        ("--seed", str(config.seed), "0"),
+    ):
+        words += [flag, value] if value != default else []
+    return shlex.join(words + ["--thorough"] * config.thorough)

@@ -1,0 +1,1 @@
+"""The one transformer that every family is a configuration of, in parts of one idea each."""

@@ -1,0 +1,82 @@
+"""Truths of the vision transformer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+import torch
+
+from beholder.config import from_json, to_json
+from beholder.models.vit import PRESETS, ViT, ViTConfig
+from beholder.types import UserError
+
+DEBUG = PRESETS["debug"]
+
+
+def vit(config: ViTConfig = DEBUG) -> ViT:
+    torch.manual_seed(0)
+    return ViT(config)
+
+
+@pytest.mark.parametrize("positions", ["learned", "sine", "none"])
+@pytest.mark.parametrize("size", [(16, 16), (8, 24), (32, 32)])
+def test_it_reads_any_grid_and_says_its_shapes(
+    positions: Literal["learned", "sine", "none"], size: tuple[int, int]
+) -> None:
+    model = vit(replace(DEBUG, positions=positions))
+    outputs = model(torch.randn(2, 3, *size))
+    assert outputs.summary.shape == (2, model.summary_width)
+    shapes = [tuple(features.shape) for features in outputs.maps]
+    assert shapes == [
+        (2, width, size[0] // stride, size[1] // stride)
+        for width, stride in zip(model.map_widths, model.map_strides, strict=True)
+    ]
+    assert all(features.isfinite().all() for features in outputs.maps)
+
+
+def test_maps_lie_where_the_patches_lie() -> None:
+    """With one block and uniform attention impossible to tell apart, only the changed patch's own cell moves most."""
+    model, pixels = vit().eval(), torch.randn(1, 3, 16, 16)
+    changed = pixels.clone()
+    changed[:, :, 4:8, 12:16] += 2.0
+    moved = (model(changed).maps[0] - model(pixels).maps[0]).square().sum(1)[0]  # h w
+    assert divmod(int(moved.argmax()), 4) == (1, 3)
+
+
+def test_positions_tell_patches_apart_and_without_them_only_the_set_of_patches_counts() -> None:
+    pixels = torch.randn(1, 3, 16, 16)
+    mirrored = pixels.unflatten(3, (4, 4)).flip(3).flatten(3)  # patch columns in reverse, each patch unchanged
+    blind, sighted = vit(replace(DEBUG, positions="none")).eval(), vit().eval()
+    torch.testing.assert_close(blind(pixels).summary, blind(mirrored).summary, rtol=1e-4, atol=1e-5)
+    assert (sighted(pixels).summary - sighted(mirrored).summary).abs().max() > 1e-3
+
+
+def test_the_images_of_a_batch_do_not_see_each_other() -> None:
+    model, pixels = vit().eval(), torch.randn(3, 3, 16, 16)
+    torch.testing.assert_close(model(pixels).summary[1:2], model(pixels[1:2]).summary, rtol=1e-4, atol=1e-5)
+
+
+def test_every_parameter_gets_a_gradient() -> None:
+    model = vit(replace(DEBUG, positions="learned"))
+    outputs = model(torch.randn(2, 3, 16, 16))
+    (outputs.summary.pow(3).sum() + sum(features.pow(3).sum() for features in outputs.maps)).backward()
+    silent = [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]
+    assert silent == []
+
+
+def test_patches_of_another_size_are_refused() -> None:
+    with pytest.raises(UserError, match="multiple of 4"):
+        vit()(torch.zeros(1, 3, 18, 16))
+
+
+def test_a_preset_survives_json() -> None:
+    for config in PRESETS.values():
+        assert from_json(ViTConfig, to_json(config)) == config
+
+
+def test_tiny_has_the_published_number_of_parameters() -> None:
+    """DeiT-Ti without its classifier: 5,524,416 (Touvron et al. 2020, arXiv 2012.12877), positions of 197 included."""
+    config = replace(PRESETS["tiny"], positions="learned")
+    assert sum(value.numel() for value in ViT(config).parameters()) == 5_524_416 - 192  # no position for the class
