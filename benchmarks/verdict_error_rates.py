@@ -3,8 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/verdict_error_rates.py --sets 300 --out verdict_error_rates.json
 
 Each set has 12 to 60 groups, 300 to 2,000 images, two to five classes of uneven size, groups that shift the images and
-the balance of classes (in a third of the sets to almost one class per group), equal or very unequal group sizes, and one of three protocols (one split, four folds, five
-repeated splits). Features are a latent picture plus noise, part of it shared by a group. Five kinds are planted:
+the balance of classes (in a third of the sets to almost one class per group), equal or very unequal group sizes, and
+one of three protocols (one split, four folds, five repeated splits). Features are a latent picture plus noise, part of
+it shared by a group. Five kinds are planted:
 
 - nothing: the candidate has other noise of the same size, so the true difference is 0 by symmetry;
 - rotated: the candidate is a rotated copy of the reference, 0 by symmetry of the noise up to the readout's scaling;
@@ -21,6 +22,7 @@ import argparse
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +33,7 @@ from beholder.evaluate.label_curve import Arm, Fold, Predict, label_curve, rando
 from beholder.evaluate.verdict import Verdict, judge
 from beholder.metrics.classification import auc
 from beholder.runtime.seed import derive, numpy_generator
+from beholder.types import UserError
 
 FRACTIONS = (0.1, 0.25, 0.5, 1.0)
 KINDS = ("nothing", "rotated", "picked", "gain", "loss")
@@ -194,7 +197,9 @@ def summarise(rows: list[dict]) -> dict:
         "helped": round(float((called == "helped").mean()), 4),
         "hurt": round(float((called == "hurt").mean()), 4),
         "interval_covers_truth": round(float(((low <= truth) & (truth <= high)).mean()), 4),
-        "wrong_sign": round(float((((called == "helped") & (truth < 0)) | ((called == "hurt") & (truth > 0))).mean()), 4),
+        "wrong_sign": round(
+            float((((called == "helped") & (truth < 0)) | ((called == "hurt") & (truth > 0))).mean()), 4
+        ),
         "median_half_width_points": round(100 * float(np.median(high - low)) / 2, 2),
     }
     if truth.any():
@@ -207,7 +212,7 @@ def summarise(rows: list[dict]) -> dict:
 
 def _by_bin(values: np.ndarray, right: np.ndarray, edges: tuple[float, ...]) -> dict[str, str]:
     table = {}
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         inside = (values >= low) & (values < high)
         if inside.any():
             table[f"{low:g} to {high:g}"] = f"{right[inside].mean():.2f} of {inside.sum()}"
@@ -228,7 +233,10 @@ def main() -> None:
         for index in range(asked.sets):
             seed = derive(asked.seed, kind, index) // 3 * 3 + index % 3  # protocols in turn
             world = plant(kind, seed)
-            verdict, folds, groups = judge_planted(kind, world, seed, asked.label_seeds)
+            try:
+                verdict, folds, groups = judge_planted(kind, world, seed, asked.label_seeds)
+            except UserError:  # no fold has all classes on its train side
+                continue
             truth = true_difference(world, folds, groups) if kind in ("gain", "loss") else 0.0
             rows.append(
                 {"protocol": seed % 3, "groups": world.num_groups, "truth": truth, "outcome": verdict.outcome,

@@ -79,7 +79,8 @@ def test_clean_pictures_pass_untouched(photos, tmp_path):
 
 
 def same(a: Curation, b: Curation) -> bool:
-    return np.array_equal(a.cluster, b.cluster) and replace(a, cluster=b.cluster) == b
+    arrays_agree = np.array_equal(a.cluster, b.cluster) and np.array_equal(a.quality, b.quality)
+    return arrays_agree and replace(a, cluster=b.cluster, quality=b.quality) == b
 
 
 def test_a_killed_run_goes_on_with_the_same_result(photos, tmp_path, monkeypatch):

@@ -16,9 +16,7 @@ from beholder.types import UserError
 
 def stream(num_images: int = 10, batch_size: int = 4, seed: int = 0) -> ImageStream:
     images = np.random.default_rng(1).integers(0, 256, (num_images, 3, 12, 12), dtype=np.uint8)
-    return ImageStream(
-        images, batch_size=batch_size, num_views=2, augmentation=AugmentConfig(size=8), seed=seed
-    )
+    return ImageStream(images, batch_size=batch_size, num_views=2, augmentation=AugmentConfig(size=8), seed=seed)
 
 
 @pytest.mark.parametrize(("num_images", "batch_size"), [(10, 4), (3, 8), (1, 2), (8, 8)])
@@ -69,7 +67,7 @@ def test_prefetching_changes_nothing_and_starts_anywhere() -> None:
     source, batches = stream(), prefetch(stream(), first_step=3)
     for step, batch in zip(range(3, 8), batches, strict=False):
         assert torch.equal(batch["views"], source.batch(step)["views"])
-    batches.close()  # type: ignore[attr-defined]
+    batches.close()
 
 
 def test_an_error_in_the_background_is_raised_in_front() -> None:

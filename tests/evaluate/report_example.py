@@ -290,7 +290,7 @@ def _groups() -> dict[str, Any]:
     ]
     rows.append({"group": "module 99", "num": 9, "score": None, "share_positive": 0.0})
     return {
-        "sentence": "Module 07 is served worst; three modules lie more than five points below the rest.",
+        "sentence": "Module 06 is served worst; two modules lie more than five points below the rest.",
         "rows": rows,
     }
 

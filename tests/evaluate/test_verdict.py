@@ -5,12 +5,17 @@ import pytest
 
 from beholder.evaluate import resample
 from beholder.evaluate.label_curve import Arm, Fold, label_curve
-from beholder.evaluate.resample import mean_over_folds, point_scores, resampled_scores, test_units, unit_weights
+from beholder.evaluate.resample import (
+    arm_lines,
+    mean_over_folds,
+    point_scores,
+    resampled_scores,
+    unit_weights,
+    units_of,
+)
 from beholder.evaluate.verdict import judge
 from beholder.metrics.classification import auc
 from beholder.runtime.seed import numpy_generator
-
-test_units.__test__ = False  # a function of the package, not a test
 
 
 def noisy_fit(labels, strength, name, by_seed=0.0):
@@ -140,12 +145,12 @@ def test_a_class_that_one_test_group_holds_is_not_judged():
     assert "all of one class, stand in a single group" in verdict.sentence
 
 
-def test_units_that_weigh_are_no_more_than_hold_the_rarest_class():
+def units_of_that_weigh_are_no_more_than_hold_the_rarest_class():
     labels, groups, folds = make()
     labels = np.where(groups % 2 == 0, labels, 0)
     arms = [Arm("one", "one", "generic", noisy_fit(labels, 0.5, "one"))]
     by_metric = [
-        test_units(label_curve(arms, labels, groups, folds, fractions=(1.0,), metric=metric)).num_effective
+        units_of(label_curve(arms, labels, groups, folds, fractions=(1.0,), metric=metric)).num_effective
         for metric in ("auc", "accuracy")
     ]
     assert by_metric == pytest.approx([15, 30])
@@ -177,16 +182,25 @@ def test_unit_weights_draw_as_many_groups_as_there_are():
 def test_redrawn_scores_under_equal_weights_are_the_plain_scores(monkeypatch: pytest.MonkeyPatch):
     curve = curve_of([arm("one", 0.5), arm("two", 0.5)])
     monkeypatch.setattr(resample, "_WEIGHTS_AT_ONCE", 700)  # several chunks
-    units = test_units(curve)
+    units = units_of(curve)
     assert units.num_units == 30
     redrawn = resampled_scores(curve, "one", units, np.ones((5, 30)))
     np.testing.assert_allclose(redrawn, np.repeat(point_scores(curve, "one").mean(2)[..., None], 5, 2))
 
 
+def test_the_lines_of_the_chart_are_the_mean_scores_inside_their_bands():
+    curve = curve_of([arm("one", 0.3), arm("two", 0.8)])
+    lines = arm_lines(curve, num_resamples=200)
+    assert [line.name for line in lines] == ["one", "two"]
+    for line in lines:
+        np.testing.assert_allclose(line.values, point_scores(curve, line.name).mean((1, 2)))
+        assert all(low < value < high for low, value, high in zip(line.low, line.values, line.high, strict=True))
+
+
 def test_very_many_groups_are_joined_in_blocks(monkeypatch: pytest.MonkeyPatch):
     curve = curve_of([arm("one", 0.5), arm("two", 0.5)])
     monkeypatch.setattr(resample, "MAX_UNITS", 10)
-    units = test_units(curve)
+    units = units_of(curve)
     assert units.num_units == 10
     assert units.num_effective == pytest.approx(10)
     assert all(len(np.unique(units.of_image[curve.groups == g])) == 1 for g in range(30))

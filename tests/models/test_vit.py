@@ -37,7 +37,6 @@ def test_it_reads_any_grid_and_says_its_shapes(
 
 
 def test_maps_lie_where_the_patches_lie() -> None:
-    """With one block and uniform attention impossible to tell apart, only the changed patch's own cell moves most."""
     model, pixels = vit().eval(), torch.randn(1, 3, 16, 16)
     changed = pixels.clone()
     changed[:, :, 4:8, 12:16] += 2.0

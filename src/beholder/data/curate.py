@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float32, Int
 
 from beholder.data.decode import Limits
 from beholder.data.duplicates import find_duplicates
@@ -52,6 +52,8 @@ class Curation:
     duplicates: tuple[DuplicateGroup, ...]
     conflicts: tuple[Conflict, ...]
     outliers: tuple[Outlier, ...]
+    quality: Float32[np.ndarray, "n 6"]
+    """MEASURES of quality.py, per kept sample."""
     cluster: Int[np.ndarray, " n"]
     """Per kept sample, the number of its duplicate group; a sample without a double has a number of its own."""
     notes: tuple[str, ...]
@@ -100,6 +102,7 @@ def curate(
         duplicates=tuple(_describe(samples, members, seen.hashes[kept[members]]) for members in groups),
         conflicts=tuple(_conflicts(samples, groups)),
         outliers=tuple(find_outliers([sample.key for sample in samples], seen.quality[kept])),
+        quality=seen.quality[kept],
         cluster=cluster,
         notes=tuple(notes),
     )

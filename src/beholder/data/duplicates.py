@@ -6,7 +6,14 @@ vectors); the nearest different pictures are 0.06 apart among solar cells, 0.3 a
 the allowed distance is relative to the set: a share of the distance that 1 % of its random pairs stay below (0.37 for
 cells, 0.55 X-rays, 0.96 photos). Mean-image removal and high-pass filtering were tried and did not separate better:
 solar cells share their grid lines, and neighbouring wafers even their grains. Two further checks refuse what a small
-total distance hides: a local change (an emoji's mouth) and another colour (a pink and a blue heart).
+total distance hides: a local change (an emoji's hair) and another colour (a pink and a blue heart).
+
+Found so, judged by eye, among 2,624 solar cells: none (neighbours that share print marks stay apart); 535 magnetic
+tiles: 15 groups, the same tile under several exposures, one in doubt; 1,800 photos: 6 groups, all true; 1,923 emoji:
+11, of which about 5 differ by a flag's emblem, a mouth or hands. Copies known again, on the sets that the numbers
+were chosen with (JPEG quality 50; half size; brightness -10 %, +10 %): cells 99.3, 99.7, 99.7, 98.0 %; photos of
+100-300 px 100, 100, 100, 98.7 %; 28-pixel X-rays 98.0, 95.7, 100, 100 %; emoji 100, 100, 100, 84.3 % (their colours
+saturate); tiles 95.3, 100, 100, 98.0 %.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 import torch
@@ -59,7 +59,7 @@ class ImageStream:
         return {"views": views.unflatten(0, (self.num_views, -1)), "indices": torch.from_numpy(indices)}
 
 
-def prefetch(stream: ImageStream, first_step: int, num_ahead: int = 2) -> Iterator[Batch]:
+def prefetch(stream: ImageStream, first_step: int, num_ahead: int = 2) -> Generator[Batch, None, None]:
     """The batches from `first_step` on, made by a background thread; the same tensors as `stream.batch`.
 
     An error in the thread is raised here, at its step. Closing the iterator stops the thread.

@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import itertools
 import zipfile
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from beholder.data.decode import Limits, Unreadable, read_picture
 from beholder.data.fingerprint import HASH_BYTES, SIDE, TINT_SIDE, fingerprint, pixel_hash, tint
+from beholder.data.parallel import map_in_order
 from beholder.data.quality import MEASURES, measure
 from beholder.runtime.files import write_whole
 from beholder.runtime.log import Log
@@ -25,9 +24,6 @@ from beholder.types import Sample
 SHARD_SIZE = 1000
 _LOOKED_AT = 256
 """JPEGs are decoded at the smallest scale whose shorter side keeps so many pixels."""
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -87,23 +83,6 @@ def look(sample: Sample, limits: Limits) -> Survey:
     glance.tints[0] = tint(picture.pixels)
     glance.hashes[0] = pixel_hash(picture.pixels)
     return glance
-
-
-def map_in_order(
-    pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], num_in_flight: int
-) -> Iterator[Result]:
-    """Like `pool.map`, with a bound on what is begun and not yet taken."""
-    waiting: deque[Future[Result]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) >= num_in_flight:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 def _empty(num: int) -> Survey:

@@ -1,1 +1,1 @@
-"""What can truthfully be said about a model: label-efficiency curves, verdicts, labels saved, images worth labelling."""
+"""What can truthfully be said about a model: label-efficiency curves, verdicts, labels saved, reports."""

@@ -20,10 +20,10 @@ FRACTIONS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 Predict = Callable[[Int[np.ndarray, " t"]], Float[np.ndarray, "t C"]]
 """Image numbers -> probabilities over all C classes; a class that was never seen in training gets 0."""
-Fit = Callable[[Int[np.ndarray, " m"], int], Predict]
-"""(labelled image numbers, seed) -> predict. Must cope with missing classes: a picked subset may lack some."""
-Pick = Callable[[Int[np.ndarray, " p"], int, int], Int[np.ndarray, " count"]]
-"""(pool of image numbers, count, seed) -> `count` distinct ones of the pool that deserve a label; sees no labels."""
+Fit = Callable[[Int[np.ndarray, " m"], int, int], Predict]
+"""(labelled image numbers, fold, seed) -> predict; the fold tells which features may be used. Must cope with missing classes: a picked subset may lack some."""
+Pick = Callable[[Int[np.ndarray, " p"], int, int, int], Int[np.ndarray, " count"]]
+"""(pool of image numbers, count, fold, seed) -> `count` distinct ones of the pool that deserve a label; sees no labels."""
 OnStep = Callable[[int, int, str], None]
 """(fits done, fits in all, what was fitted), called after each fit."""
 Key = tuple[str, int, float, int]
@@ -159,9 +159,9 @@ def _fit_and_predict(
     elif arm.pick is None:
         labelled = random_subset(curve.labels, pool, count, numpy_generator(seed, "labels", fold, label_seed))
     else:
-        labelled = np.asarray(arm.pick(pool, count, derive(seed, "pick", fold, label_seed) % 2**32))
+        labelled = np.asarray(arm.pick(pool, count, fold, derive(seed, "pick", fold, label_seed) % 2**32))
         assert len(np.unique(labelled)) == count and np.isin(labelled, pool).all(), f"{arm.name} picked wrongly"
-    predicted = np.asarray(arm.fit(labelled, derive(seed, "fit", fold, label_seed) % 2**32)(test), dtype=np.float32)
+    predicted = np.asarray(arm.fit(labelled, fold, derive(seed, "fit", fold, label_seed) % 2**32)(test), dtype=np.float32)
     assert predicted.shape == (len(test), curve.labels.max() + 1), f"{arm.name} predicted {predicted.shape}"
     assert np.isfinite(predicted).all(), f"{arm.name} predicted values that are not finite"
     return predicted

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from sklearn.isotonic import isotonic_regression
 
 from beholder.evaluate.label_curve import Curve
-from beholder.evaluate.resample import mean_over_folds, point_scores, resampled_scores, test_units, unit_weights
+from beholder.evaluate.resample import mean_over_folds, point_scores, resampled_scores, unit_weights, units_of
 from beholder.types import UserError
 
 
@@ -102,11 +102,9 @@ def _share_needed(
     return needed
 
 
-def _redrawn_ratios(
-    curve: Curve, reference: str, num_resamples: int, seed: int
-) -> dict[str, Float[np.ndarray, " R"]]:
+def _redrawn_ratios(curve: Curve, reference: str, num_resamples: int, seed: int) -> dict[str, Float[np.ndarray, " R"]]:
     """Per arm the ratio under each redrawn set of test groups; 0 where the level is not reached."""
-    units = test_units(curve, seed)
+    units = units_of(curve, seed)
     weights = unit_weights(units.num_units, num_resamples, seed)
     scores = {arm.name: mean_over_folds(resampled_scores(curve, arm.name, units, weights)).T for arm in curve.arms}
     whole = np.isfinite(scores[reference]).all(1)
@@ -115,9 +113,7 @@ def _redrawn_ratios(
     return {name: needed[reference] / shares for name, shares in needed.items()}
 
 
-def _saving(
-    curve: Curve, name: str, reference_share: float, share: float, redrawn: Float[np.ndarray, " R"]
-) -> Saving:
+def _saving(curve: Curve, name: str, reference_share: float, share: float, redrawn: Float[np.ndarray, " R"]) -> Saving:
     title = curve.arm(name).title
     if np.isinf(share):
         best = f"{title} does not reach that level with all {curve.counts[-1]:,} labels."
@@ -126,7 +122,9 @@ def _saving(
     is_at_least = share == curve.fractions[0]
     low, high = np.percentile(redrawn, [2.5, 97.5], method="nearest") if len(redrawn) else (0.0, 0.0)
     interval = (float(low), float(high)) if low > 0 else None
-    around = f" (95 % interval {low:.1f} to {high:.1f} times)" if interval else " (not reached for some draws of groups)"
+    around = (
+        f" (95 % interval {low:.1f} to {high:.1f} times)" if interval else " (not reached for some draws of groups)"
+    )
     prefix = "at most " if is_at_least else ""
     if ratio > 1:
         gain = f"{'at least ' if is_at_least else ''}{ratio:.1f} times fewer{around}"

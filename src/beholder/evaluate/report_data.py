@@ -119,7 +119,7 @@ def _duplicates(results: Mapping[str, Any], album: Album) -> Child:
                 "li", tag("figure", tag("div", row, class_="pair"), tag("figcaption", kind, names, rest), class_="card")
             )
         )
-    said = f"{say_things(len(found), 'set')} of images that show the same thing; one of each is used."
+    said = f"{say_things(len(found), 'set')} of images that show the same thing."
     return part("Duplicates", tag("p", said), tag("ul", items, class_="gallery"))
 
 

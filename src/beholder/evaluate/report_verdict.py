@@ -165,7 +165,7 @@ def _saved(results: Mapping[str, Any]) -> Markup | None:
     said = f"by {title}"
     if ends is not None:
         said += f" (95 % interval {say_times(ends[0])} to {say_times(ends[1])})"
-    return _figure("Fewer labels needed", say_times(number(row, "ratio")), said)
+    return _figure("Fewer labels", say_times(number(row, "ratio")), said)
 
 
 def _score(results: Mapping[str, Any]) -> Markup | None:

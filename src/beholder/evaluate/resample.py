@@ -32,7 +32,20 @@ class Units:
     class, except for accuracy, which does not weigh classes."""
 
 
-def test_units(curve: Curve, seed: int = 0) -> Units:
+@dataclass(frozen=True)
+class ArmLine:
+    """One line of the label-efficiency chart; values stand in the order of the curve's fractions."""
+
+    name: str
+    title: str
+    kind: str
+    picked: bool
+    values: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+def units_of(curve: Curve, seed: int = 0) -> Units:
     """The test groups of all used folds as units 0..num_units-1."""
     tested = np.unique(np.concatenate([curve.folds[k].test for k in curve.used_folds]))
     _, unit = np.unique(curve.groups[tested], return_inverse=True)
@@ -43,7 +56,8 @@ def test_units(curve: Curve, seed: int = 0) -> Units:
     num_effective = float(sizes.sum() ** 2 / (sizes**2).sum())
     if curve.metric != "accuracy":
         tested_labels = curve.labels[tested]
-        num_effective = min([num_effective, *(len(np.unique(unit[tested_labels == c])) for c in set(tested_labels))])
+        holding = [len(np.unique(unit[tested_labels == c])) for c in np.unique(tested_labels)]
+        num_effective = min(num_effective, float(min(holding)))
     of_image = np.full(len(curve.labels), -1)
     of_image[tested] = unit
     return Units(of_image, len(sizes), num_effective)
@@ -56,7 +70,7 @@ def unit_weights(num_units: int, num_resamples: int, seed: int) -> Float[np.ndar
 
 
 def point_scores(curve: Curve, arm_name: str) -> Float[np.ndarray, "F K S"]:
-    """The plain score of every fit: fraction, used fold, label seed. Where one seed stands for all, its score is repeated."""
+    """The plain score of every fit: fraction, used fold, label seed; repeated where one seed stands for all."""
     arm = curve.arm(arm_name)
     scores = np.empty((len(curve.fractions), len(curve.used_folds), curve.num_seeds))
     for f, fraction in enumerate(curve.fractions):
@@ -86,6 +100,20 @@ def resampled_scores(
                 draws = [_score(curve, (arm_name, fold, fraction, s), image_weights) for s in seeds]
                 scores[f, k, chunk] = np.mean(draws, axis=0)
     return scores
+
+
+def arm_lines(curve: Curve, *, num_resamples: int = 1000, seed: int = 0) -> tuple[ArmLine, ...]:
+    """Every arm's scores and bands, mean over folds and seeds; bands are 95 % percentiles over redrawn test groups."""
+    units = units_of(curve, seed)
+    weights = unit_weights(units.num_units, num_resamples, seed)
+    lines = []
+    for arm in curve.arms:
+        values = point_scores(curve, arm.name).mean((1, 2))
+        draws = mean_over_folds(resampled_scores(curve, arm.name, units, weights))
+        low, high = np.nanpercentile(draws, [2.5, 97.5], axis=1)
+        ends = (tuple(values.tolist()), tuple(low.tolist()), tuple(high.tolist()))
+        lines.append(ArmLine(arm.name, arm.title, arm.kind, arm.pick is not None, *ends))
+    return tuple(lines)
 
 
 def mean_over_folds(scores: Float[np.ndarray, "F K R"]) -> Float[np.ndarray, "F R"]:

@@ -3,8 +3,8 @@
 The number is fixed beforehand, so nothing is picked from many: the difference of two arms' scores, mean over all
 measured fractions, folds and label seeds. Its variance has three parts:
 
-- test groups: a paired bootstrap of the groups (Efron 1979; Field and Welsh 2007 for groups), times G / (G - 1), where G
-  counts the groups that weigh and is no more than hold the rarest class;
+- test groups: a paired bootstrap of the groups (Field and Welsh 2007), times G / (G - 1), where G counts the groups
+  that weigh (Kish 1965) and is no more than hold the rarest class;
 - which images were labelled: the variance between label seeds, over the number of seeds and folds;
 - which images could be labelled at all. Every seed draws from the same pool, so no average over seeds removes this,
   and no bootstrap of test groups sees it. By sampling without replacement the variance between seeds at fraction f is
@@ -27,7 +27,7 @@ from jaxtyping import Bool, Float
 from scipy.stats import t as student
 
 from beholder.evaluate.label_curve import Curve
-from beholder.evaluate.resample import mean_over_folds, point_scores, resampled_scores, test_units, unit_weights
+from beholder.evaluate.resample import mean_over_folds, point_scores, resampled_scores, unit_weights, units_of
 
 MIN_GROUPS = 5
 """With fewer test groups the error itself is unknown, and no interval is honest."""
@@ -116,7 +116,7 @@ def judge(
     "not judged" with the reason and the remedy when there are fewer than five test groups, when a class stands in one
     of them only, or when the luck of labelling cannot be seen.
     """
-    units = test_units(curve, seed)
+    units = units_of(curve, seed)
     metric = METRIC_NAMES[curve.metric]
     num_groups = len(np.unique(curve.groups[units.of_image >= 0]))
     pair = (reference, candidate)

@@ -13,7 +13,7 @@ NUM_BINS = 15
 def log_loss(
     probabilities: Float[np.ndarray, "n C"], labels: Int[np.ndarray, " n"], weights: Float[np.ndarray, "R n"]
 ) -> Float[np.ndarray, " R"]:
-    """Mean negative logarithm of the label's probability, in nats; probabilities below float32's step are raised to it."""
+    """Mean negative logarithm of the label's probability, in nats; a probability is at least float32's step, 1.2e-7."""
     of_label = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     losses = -np.log(np.clip(of_label, np.finfo(np.float32).eps, 1.0))
     return weights @ losses / weights.sum(1)

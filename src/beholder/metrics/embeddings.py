@@ -52,7 +52,9 @@ def _reciprocal_ranks(queries: np.ndarray, items: np.ndarray) -> Float[np.ndarra
         rows = slice(start, start + _ROWS_AT_ONCE)
         similarity = queries[rows] @ items.T
         own = np.take_along_axis(similarity, np.arange(len(queries))[rows, None], axis=1)
-        tolerance = 1e-9  # far above the rounding of float64 unit vectors, far below any difference that means something
+        tolerance = (
+            1e-9  # far above the rounding of float64 unit vectors, far below any difference that means something
+        )
         more = (similarity > own + tolerance).sum(1)
         equal = (np.abs(similarity - own) <= tolerance).sum(1) - 1
         ranks[rows] = 1 + more + equal / 2

@@ -39,6 +39,7 @@ PRESETS = {
     "small": ViTConfig(trunk=TransformerConfig(width=384, num_heads=6)),
     "base": ViTConfig(trunk=TransformerConfig(width=768, num_heads=12)),
     "thumbnail": ViTConfig(patch_size=4, image_size=32, trunk=TransformerConfig(width=192, depth=5, num_heads=3)),
+    "domain": ViTConfig(patch_size=12, image_size=96, trunk=TransformerConfig(width=192, depth=6, num_heads=3)),
     "debug": ViTConfig(
         patch_size=4, image_size=16, num_registers=1, trunk=TransformerConfig(width=32, depth=3, num_heads=2)
     ),

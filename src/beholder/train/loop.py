@@ -125,16 +125,12 @@ def train(
                 saved_at = time.monotonic()
     model.eval()
     average = None if state.average is None else state.average.model
-    return TrainResult(
-        course.step, resumed_from, course.stopped, course.losses, tuple(course.probes), average
-    )
+    return TrainResult(course.step, resumed_from, course.stopped, course.losses, tuple(course.probes), average)
 
 
 def _prepare(model: nn.Module, objective: Any, plan: Plan, folder: Path) -> tuple[TrainState, _Course]:
     parameters = named_parameters(model, objective)
-    optimizer = build_optimizer(
-        parameters, lr=plan.lr, weight_decay=plan.weight_decay, layer_decay=plan.layer_decay
-    )
+    optimizer = build_optimizer(parameters, lr=plan.lr, weight_decay=plan.weight_decay, layer_decay=plan.layer_decay)
     average = WeightAverage(model, plan.average_momentum) if plan.average_momentum else None
     state = TrainState(model, objective, optimizer, parameters, average)
     steps = find_checkpoints(folder)
@@ -184,7 +180,7 @@ def _advance(state: TrainState, plan: Plan, step: int, batch: Any, device: Devic
 def _probe(state: TrainState, probes: Sequence[Probe], course: _Course) -> None:
     """Ask every probe, in evaluation mode; the first StopTraining ends the run after the others have spoken."""
     state.model.eval()
-    told: dict[str, float] = {"step": course.step}
+    told: dict[str, float] = {"step": float(course.step)}
     for probe in probes:
         try:
             told.update(probe(state.model, course.step))

@@ -1,7 +1,7 @@
 """Checkpoints: everything a resumed run needs, as one safetensors file and one JSON file; nothing is pickled.
 
-    step-00000200.safetensors   weights, objective, optimizer, average, by name
-    step-00000200.json          step, plan, probes; written last, so a checkpoint without it does not exist
+step-00000200.safetensors   weights, objective, optimizer, average, by name
+step-00000200.json          step, plan, probes; written last, so a checkpoint without it does not exist
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import numpy as np
 
 from beholder.evaluate.label_curve import Curve
 from beholder.evaluate.labels_saved import LabelsSaved
-from beholder.evaluate.resample import mean_over_folds, point_scores, resampled_scores, test_units, unit_weights
+from beholder.evaluate.resample import arm_lines
 from beholder.evaluate.verdict import Verdict
 from beholder.metrics.classification import auc
 from beholder.recipes.adapt.domain import Domain
@@ -22,7 +22,6 @@ from beholder.runtime.energy import Cost
 
 _MOST_LISTED = 200
 _MOST_SHOWN = 6
-_NUM_RESAMPLES = 500
 
 
 def data_section(domain: Domain, config_photos: str) -> dict[str, Any]:
@@ -75,24 +74,8 @@ def curation_section(domain: Domain, album: Album) -> dict[str, Any]:
 
 def curve_section(curve: Curve, seed: int) -> dict[str, Any]:
     """Every arm's mean score and its 95 % band over redrawn test groups."""
-    units = test_units(curve, seed)
-    weights = unit_weights(units.num_units, _NUM_RESAMPLES, seed)
-    arms = []
-    for arm in curve.arms:
-        band = mean_over_folds(resampled_scores(curve, arm.name, units, weights))  # F R
-        band = band[:, np.isfinite(band).all(0)]
-        low, high = np.percentile(band, [2.5, 97.5], axis=1) if band.shape[1] else (np.full(len(band), np.nan),) * 2
-        arms.append(
-            {
-                "name": arm.name,
-                "title": arm.title,
-                "kind": arm.kind,
-                "picked": arm.pick is not None,
-                "values": numbers(point_scores(curve, arm.name).mean((1, 2))),
-                "low": numbers(low),
-                "high": numbers(high),
-            }
-        )
+    lines = [asdict(line) for line in arm_lines(curve, seed=seed)]
+    arms = [{**line, **{key: numbers(line[key]) for key in ("values", "low", "high")}} for line in lines]
     left_out = [{"fraction": one.fraction, "reason": one.reason} for one in curve.left_out]
     return {
         "metric": "AUC",
@@ -185,6 +168,6 @@ def cost_section(
     }
 
 
-def numbers(values: np.ndarray) -> list[float | None]:
+def numbers(values: Sequence[float]) -> list[float | None]:
     """Plain numbers, None where there is no number."""
     return [float(value) if np.isfinite(value) else None for value in values]

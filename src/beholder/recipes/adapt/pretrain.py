@@ -67,7 +67,7 @@ def start_backbone(config: AdaptConfig, generic: nn.Module) -> nn.Module:
     if config.backbone == "conv":
         return copy.deepcopy(generic).train().requires_grad_(True)
     seed_everything(config.seed, "vit")
-    return ViT(VIT_PRESETS["vit-domain"])
+    return ViT(VIT_PRESETS["domain"])
 
 
 def pretrain(session: Session, domain: Domain, fold: int, steps: int, generic: nn.Module) -> Candidate:

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from beholder.runtime.energy import Cost
+from beholder.runtime.files import told_kindly, write_json, write_whole
+from beholder.runtime.run_folder import RunFolder
+from beholder.types import UserError
+
+
+def test_a_stage_is_computed_once_and_then_loaded(tmp_path: Path) -> None:
+    calls = []
+
+    def compute() -> list[int]:
+        calls.append(1)
+        return [1, 2]
+
+    for _ in range(2):
+        with RunFolder.open(tmp_path / "run", {"seed": 1}) as run:
+            assert run.stage("count", compute) == [1, 2]
+    assert len(calls) == 1
+
+
+def test_a_resumed_run_knows_its_decisions_and_its_costs(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path, {"seed": 1}) as run:
+        assert run.resolve("steps", lambda: 120) == 120
+        run.charge("features", Cost(2.0, 3.0, 30.0, "model", 100))
+    with RunFolder.open(tmp_path, {"seed": 1}) as run:
+        assert run.is_resumed
+        assert run.resolve("steps", lambda: 999) == 120
+        run.charge("features", Cost(1.0, 1.0, 10.0, "model", 50))
+        assert run.costs() == {"features": Cost(3.0, 4.0, 40.0, "model", 100)}
+
+
+def test_another_recipe_is_refused_with_both_values(tmp_path: Path) -> None:
+    RunFolder.open(tmp_path, {"seed": 1}).close()
+    with pytest.raises(UserError, match="begun with seed=1, now it is 2"):
+        RunFolder.open(tmp_path, {"seed": 2})
+
+
+def test_a_finished_run_is_refused_and_not_overwritten(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path, {}) as run:
+        run.finish({"score": 1})
+    with pytest.raises(UserError, match="finished run"):
+        RunFolder.open(tmp_path, {})
+    assert json.loads((tmp_path / "results.json").read_text()) == {"score": 1}
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "holiday.jpg").write_bytes(b"x")
+    with pytest.raises(UserError, match="holds other files and no run"):
+        RunFolder.open(tmp_path, {})
+
+
+def test_a_file_where_a_folder_is_meant_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("")
+    with pytest.raises(UserError, match="is a file"):
+        RunFolder.open(tmp_path / "x", {})
+    with pytest.raises(UserError, match="a file stands where a folder is needed"):
+        RunFolder.open(tmp_path / "x" / "run", {})
+
+
+def test_two_processes_cannot_share_a_run_and_a_killed_one_frees_it(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from beholder.runtime.run_folder import RunFolder\n"
+        "run = RunFolder.open(Path(sys.argv[1]), {}); print('open', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "open\n"
+        with pytest.raises(UserError, match="in use by another"):
+            RunFolder.open(tmp_path, {})
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+    RunFolder.open(tmp_path, {}).close()
+
+
+def test_a_line_cut_short_by_a_crash_is_dropped(tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path, {}) as run:
+        run.record("step", step=1)
+        with (tmp_path / "metrics.jsonl").open("a") as handle:
+            handle.write('{"kind": "st')
+        run.record("step", step=2)
+        assert [entry["step"] for entry in run.records("step")] == [1, 2]
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "value.json"
+    write_json(path, 1)
+
+    def write(temporary: Path) -> None:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(path, write)
+    assert path.read_text() == "1\n"
+    assert os.listdir(tmp_path) == ["value.json"]
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(errno.ENOSPC, "the disk is full"), (errno.EACCES, "may not write"), (errno.EROFS, "read-only")],
+)
+def test_the_file_systems_refusals_become_one_sentence(tmp_path: Path, number: int, remedy: str) -> None:
+    with pytest.raises(UserError, match=remedy), told_kindly(tmp_path):
+        raise OSError(number, os.strerror(number), str(tmp_path / "x"))
+
+
+def test_other_errors_pass_unchanged(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="weird"), told_kindly(tmp_path):
+        raise OSError(errno.EIO, "weird")
