@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.train.tiny import tiny_model
 
 from beholder.train.average import WeightAverage
+from tests.train.tiny import tiny_model
 
 
 def test_it_converges_to_weights_that_stand_still() -> None:

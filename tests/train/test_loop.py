@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.train.tiny import Dropout, same_weights, tiny_model, tiny_run
 from torch import nn
 
 from beholder.train.loop import Plan, StopTraining
 from beholder.train.step import Diverged, StepReport
 from beholder.types import UserError
+from tests.train.tiny import Dropout, same_weights, tiny_model, tiny_run
 
 PLAN = Plan(num_steps=12, lr=0.02, num_warmup=2, probe_every=4)
 
@@ -44,7 +44,7 @@ def test_equal_plans_give_equal_bits_and_another_seed_does_not(tmp_path: Path) -
 def test_probes_see_the_model_at_their_steps_and_change_nothing(tmp_path: Path) -> None:
     def probe(model: nn.Module, step: int) -> dict[str, float]:
         assert not model.training
-        return {"weight": float(next(model.parameters()).sum()), "asked_at": float(step)}
+        return {"weight": float(next(model.parameters()).detach().sum()), "asked_at": float(step)}
 
     plain, _, silent = tiny_run(tmp_path / "plain", PLAN)
     probed, _, result = tiny_run(tmp_path / "probed", PLAN, probes=[probe])

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.train.tiny import CPU, Dropout, same_weights, tiny_model, tiny_stream
 from torch import nn
 
 from beholder.train.average import WeightAverage
@@ -14,6 +13,7 @@ from beholder.train.optimizer import build_optimizer, named_parameters
 from beholder.train.state import TrainState, find_checkpoints, load_checkpoint, read_notes, save_checkpoint
 from beholder.train.step import take_step
 from beholder.types import UserError
+from tests.train.tiny import CPU, Dropout, same_weights, tiny_model, tiny_stream
 
 
 def state(model: nn.Module | None = None, num_steps: int = 0) -> TrainState:

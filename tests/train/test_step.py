@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from tests.train.tiny import CPU, tiny_model, tiny_stream
 from torch import nn
 
 from beholder.runtime.device import Device
 from beholder.train.step import Diverged, split_batch, take_step
 from beholder.types import Batch, Losses
+from tests.train.tiny import CPU, tiny_model, tiny_stream
 
 
 class Bias(nn.Module):
@@ -69,7 +69,7 @@ def test_clipping_bounds_how_far_the_weights_move() -> None:
 @pytest.mark.parametrize("factor", [float("nan"), float("inf")])
 def test_a_broken_loss_stops_the_run_with_weights_untouched(factor: float) -> None:
     model = tiny_model().eval()
-    with pytest.raises(Diverged, match="step 7.*half") as caught:
+    with pytest.raises(Diverged, match=r"step 7.*half") as caught:
         step(model, Bias(factor))
     assert caught.value.step == 7 and set(caught.value.parts) == {"total", "half"}
     for mine, fresh in zip(model.parameters(), tiny_model().parameters(), strict=True):

@@ -19,5 +19,5 @@ def test_a_patch_is_one_linear_projection_in_row_major_order() -> None:
 
 
 def test_an_image_of_broken_patches_is_refused_with_the_rule() -> None:
-    with pytest.raises(UserError, match="10 x 8 pixels.*multiple of 4"):
+    with pytest.raises(UserError, match=r"10 x 8 pixels.*multiple of 4"):
         PatchEmbedding(4, 10)(torch.zeros(1, 3, 8, 10))

@@ -36,8 +36,9 @@ def kmeans_pick(
     points = _project(features, seed)
     num_clusters = min(count + len(labelled), len(np.unique(points, axis=0)))
     kind = MiniBatchKMeans if len(points) > MANY_IMAGES else KMeans
-    clusters = kind(num_clusters, n_init=1, random_state=seed).fit(points)
-    return _serve(points, clusters.cluster_centers_, clusters.labels_, labelled, free, count)
+    clusters = kind(num_clusters, random_state=seed).fit(points)
+    centres, cluster = np.asarray(clusters.cluster_centers_), np.asarray(clusters.labels_)
+    return _serve(points, centres, cluster, labelled, free, count)
 
 
 def _serve(

@@ -233,4 +233,4 @@ def _sentence(
 
 
 def _points(value: float) -> str:
-    return f"{100 * value:+.1f}"
+    return f"{round(100 * value, 1) + 0.0:+.1f}"  # never "-0.0"

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import nn
 
-from beholder.objectives.teacher import follow
+from beholder.objectives.recognition import follow
 
 
 class WeightAverage:
