@@ -122,8 +122,8 @@ def folds_of(groups: np.ndarray, protocol: int, random: np.random.Generator) -> 
     return [Fold(np.flatnonzero(~test), np.flatnonzero(test)) for test in is_test]
 
 
-def fit_on(features: np.ndarray, labels: np.ndarray, num_classes: int) -> Callable[[np.ndarray, int], Predict]:
-    def fit(train: np.ndarray, seed: int) -> Predict:
+def fit_on(features: np.ndarray, labels: np.ndarray, num_classes: int) -> Callable[[np.ndarray, int, int], Predict]:
+    def fit(train: np.ndarray, fold: int, seed: int) -> Predict:
         return lambda test: readout(features[train], labels[train], features[test], num_classes)
 
     return fit
@@ -145,7 +145,7 @@ def judge_planted(kind: str, world: World, seed: int, num_seeds: int) -> tuple[V
     arms = [Arm("reference", "reference", "generic", fit)]
     if kind == "picked":
 
-        def pick(pool: np.ndarray, count: int, _: int) -> np.ndarray:
+        def pick(pool: np.ndarray, count: int, _fold: int, _label_seed: int) -> np.ndarray:  # the set's own seed alone
             return random_subset(data.labels, pool, count, numpy_generator(seed, "fixed pick", int(pool.sum())))
 
         arms.append(Arm("candidate", "candidate", "generic", fit, pick))

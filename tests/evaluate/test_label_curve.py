@@ -15,7 +15,7 @@ class Recorder:
     def __init__(self, labels):
         self.labels, self.calls = labels, []
 
-    def __call__(self, train, seed):
+    def __call__(self, train, fold, seed):
         self.calls.append((tuple(train.tolist()), seed))
         shares = np.bincount(self.labels[train], minlength=self.labels.max() + 1) / len(train)
         return lambda test: np.tile(shares, (len(test), 1))
@@ -65,7 +65,7 @@ def test_with_all_labels_only_a_random_fit_runs_every_seed():
 def test_a_picking_arm_is_trained_on_its_pick():
     labels, groups, folds = make()
     fit = Recorder(labels)
-    arm = Arm("a", "A", "adapted", fit, pick=lambda pool, count, seed: pool[:count])
+    arm = Arm("a", "A", "adapted", fit, pick=lambda pool, count, fold, seed: pool[:count])
     label_curve([arm], labels, groups, folds, fractions=(0.1,), num_seeds=1)
     assert fit.calls[0][0] == tuple(folds[0].train[:10])
 
@@ -118,7 +118,7 @@ def test_a_fold_that_lacks_a_class_is_left_out_with_the_reason():
 
 def test_predictions_of_another_shape_are_caught():
     labels, groups, folds = make()
-    arm = Arm("a", "A", "generic", lambda train, seed: lambda test: np.ones((len(test), 2)))
+    arm = Arm("a", "A", "generic", lambda train, fold, seed: lambda test: np.ones((len(test), 2)))
     with pytest.raises(AssertionError, match="predicted"):
         label_curve([arm], labels, groups, folds, fractions=(1.0,))
 

@@ -14,7 +14,7 @@ def arm_with_scores(name, labels, accuracies, pool_size):
     """An arm whose accuracy on any test part is exactly the given one at each fraction."""
     by_count = {round(f * pool_size): a for f, a in zip(FRACTIONS, accuracies, strict=True)}
 
-    def fit(train, seed):
+    def fit(train, fold, seed):
         accuracy = by_count[len(train)]
 
         def predict(test):

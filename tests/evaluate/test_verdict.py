@@ -22,7 +22,7 @@ def noisy_fit(labels, strength, name, by_seed=0.0):
     """Predictions that know the label with the given strength; noise is fixed per (name, image), plus luck per fit."""
     noise = numpy_generator(0, name).normal(size=len(labels))
 
-    def fit(train, seed):
+    def fit(train, fold, seed):
         luck = by_seed * numpy_generator(int(train.sum()), name).normal(size=len(labels))
         score = 1 / (1 + np.exp(-(strength * (2 * labels - 1) + noise + luck)))
         return lambda test: np.stack([1 - score[test], score[test]], 1)
@@ -109,7 +109,7 @@ def test_few_groups_of_many_images_say_less_than_many_groups_of_few():
     wide = np.repeat(np.arange(len(labels)), 4)  # every image four times
 
     def copied(fit):
-        return lambda train, seed: lambda test: fit(train, seed)(wide[test])
+        return lambda train, fold, seed: lambda test: fit(train, fold, seed)(wide[test])
 
     arms = [Arm(str(i), str(i), "generic", fit) for i, fit in enumerate(fits)]
     copies = [Arm(str(i), str(i), "generic", copied(fit)) for i, fit in enumerate(fits)]
@@ -145,7 +145,7 @@ def test_a_class_that_one_test_group_holds_is_not_judged():
     assert "all of one class, stand in a single group" in verdict.sentence
 
 
-def units_of_that_weigh_are_no_more_than_hold_the_rarest_class():
+def test_units_that_weigh_are_no_more_than_hold_the_rarest_class():
     labels, groups, folds = make()
     labels = np.where(groups % 2 == 0, labels, 0)
     arms = [Arm("one", "one", "generic", noisy_fit(labels, 0.5, "one"))]
@@ -158,7 +158,7 @@ def units_of_that_weigh_are_no_more_than_hold_the_rarest_class():
 
 def test_a_fixed_pick_owes_its_luck_to_one_draw_however_many_seeds():
     def picker(name, strength):
-        return name, lambda labels: noisy_fit(labels, strength, "x", 1.0), lambda pool, count, seed: pool[:count]
+        return name, lambda labels: noisy_fit(labels, strength, "x", 1.0), lambda pool, count, fold, seed: pool[:count]
 
     def plain(name):
         return name, lambda labels: noisy_fit(labels, 0.5, "x", 1.0)

@@ -40,8 +40,15 @@ def test_a_resumed_run_knows_its_decisions_and_its_costs(tmp_path: Path) -> None
         assert run.costs() == {"features": Cost(3.0, 4.0, 40.0, "model", 100)}
 
 
+def test_a_mistaken_first_try_may_be_mended(tmp_path: Path) -> None:
+    RunFolder.open(tmp_path, {"labels": "lables.csv"}).close()
+    with RunFolder.open(tmp_path, {"labels": "labels.csv"}) as run:
+        assert not run.is_resumed
+
+
 def test_another_recipe_is_refused_with_both_values(tmp_path: Path) -> None:
-    RunFolder.open(tmp_path, {"seed": 1}).close()
+    with RunFolder.open(tmp_path, {"seed": 1}) as run:
+        run.resolve("steps", lambda: 3)
     with pytest.raises(UserError, match="begun with seed=1, now it is 2"):
         RunFolder.open(tmp_path, {"seed": 2})
 

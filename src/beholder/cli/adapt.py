@@ -18,6 +18,7 @@ def adapt(
     budget: str = "5m",
     backbone: Literal["conv", "vit"] = "conv",
     objective: Literal["teacher", "masked"] = "teacher",
+    resolutions: tuple[int, ...] = (128, 224, 300),
     thorough: bool = False,
     seed: int = 0,
     device: str = "auto",
@@ -50,6 +51,8 @@ def adapt(
         conv continues from ImageNet weights; vit is a small transformer from scratch.
     objective
         Self-distillation with a moving-average teacher, or masked prediction.
+    resolutions
+        Sides in pixels of the squares that the backbone sees; one side is faster, several see faults of several sizes.
     thorough
         Four grouped folds instead of one split: a surer verdict for about four times the time.
     seed
@@ -68,7 +71,7 @@ def adapt(
 
     results = run(
         photos, out=out, labels=labels, group=group, normal=normal, budget=budget, backbone=backbone,
-        objective=objective, thorough=thorough, seed=seed, device=device, threads=threads, max_pixels=max_pixels,
+        objective=objective, resolutions=resolutions, thorough=thorough, seed=seed, device=device, threads=threads, max_pixels=max_pixels,
         log=log,
     )  # fmt: skip
     hint = f"Next      beholder {'classify' if 'score' in results else 'anomaly'} {out / 'model'} IMAGE..."

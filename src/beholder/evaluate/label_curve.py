@@ -21,9 +21,10 @@ FRACTIONS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0)
 Predict = Callable[[Int[np.ndarray, " t"]], Float[np.ndarray, "t C"]]
 """Image numbers -> probabilities over all C classes; a class that was never seen in training gets 0."""
 Fit = Callable[[Int[np.ndarray, " m"], int, int], Predict]
-"""(labelled image numbers, fold, seed) -> predict; the fold tells which features may be used. Must cope with missing classes: a picked subset may lack some."""
+"""(labelled image numbers, fold, seed) -> predict; the fold tells which features may be used. Must cope with missing
+classes: a picked subset may lack some."""
 Pick = Callable[[Int[np.ndarray, " p"], int, int, int], Int[np.ndarray, " count"]]
-"""(pool of image numbers, count, fold, seed) -> `count` distinct ones of the pool that deserve a label; sees no labels."""
+"""(pool of image numbers, count, fold, seed) -> `count` distinct ones of the pool worth a label; sees no labels."""
 OnStep = Callable[[int, int, str], None]
 """(fits done, fits in all, what was fitted), called after each fit."""
 Key = tuple[str, int, float, int]
@@ -105,7 +106,7 @@ def label_curve(
 ) -> Curve:
     """Fit every arm on every (fold, fraction, label seed) and keep its predictions of the test part.
 
-    `labels` are 0..C-1; a fraction is a share of a fold's train part. Fractions that leave fewer labels than classes
+    `labels` are 0..C-1, -1 for images that stand in no fold; a fraction is a share of a fold's train part. Fractions that leave fewer labels than classes
     and folds that lack a class are left out with the reason. A `cache` that the caller persists lets a killed run go
     on: what it holds is not fitted again. Raises UserError when no fold or fraction can be measured, or a fold's
     train and test parts share a group.
@@ -161,7 +162,9 @@ def _fit_and_predict(
     else:
         labelled = np.asarray(arm.pick(pool, count, fold, derive(seed, "pick", fold, label_seed) % 2**32))
         assert len(np.unique(labelled)) == count and np.isin(labelled, pool).all(), f"{arm.name} picked wrongly"
-    predicted = np.asarray(arm.fit(labelled, fold, derive(seed, "fit", fold, label_seed) % 2**32)(test), dtype=np.float32)
+    predicted = np.asarray(
+        arm.fit(labelled, fold, derive(seed, "fit", fold, label_seed) % 2**32)(test), dtype=np.float32
+    )
     assert predicted.shape == (len(test), curve.labels.max() + 1), f"{arm.name} predicted {predicted.shape}"
     assert np.isfinite(predicted).all(), f"{arm.name} predicted values that are not finite"
     return predicted
@@ -196,7 +199,7 @@ def _usable_fractions(
 
 
 def _usable_folds(labels: np.ndarray, folds: Sequence[Fold]) -> tuple[tuple[int, ...], tuple[LeftOut, ...]]:
-    classes = np.unique(labels)
+    classes = np.unique(labels[labels >= 0])
     used, left_out = [], []
     for k, fold in enumerate(folds):
         missing = np.setdiff1d(classes, labels[fold.train])
@@ -218,7 +221,8 @@ def _refuse_nonsense(
     fractions: Sequence[float], metric: str,
 ) -> None:  # fmt: skip
     assert len({arm.name for arm in arms}) == len(arms), "two arms share a name"
-    assert len(labels) == len(groups) and labels.min() >= 0
+    assert len(labels) == len(groups)
+    assert all((labels[part] >= 0).all() for fold in folds for part in (fold.train, fold.test)), "unlabelled images"
     for fraction in fractions:
         if not 0 < fraction <= 1:
             raise UserError(f"--fractions {fraction}: a share of the labels lies in (0, 1]; write 0.1 for 10 %.")

@@ -13,7 +13,21 @@ measured fractions, folds and label seeds. Its variance has three parts:
 An arm that picks its labels repeats nearly the same pick under every seed, so its luck is one draw however many seeds
 there are; a random arm tells how large such a draw is. Arms with the same fit are served alike by the pool.
 
-MEASURED_RATES
+Measured by benchmarks/verdict_error_rates.py, 300 planted sets of each kind, five label seeds (a rate of 2.5 % is
+known to about 0.9 points):
+
+- nothing to find: "helped" 1.4 %, "hurt" 1.0 % (with two label seeds, 200 sets: 1.5 % and 0 %); a rotated copy: 0.3 %
+  and 0 %; a pick that knows nothing: 0.3 % and 0.7 %;
+- true gains: the interval covers the truth in 96.6 %, "hurt" 0.3 %; true losses: 98.0 %, "helped" 0 %;
+- gains of 0.8 to 1.25 times the smallest gain told were called in 74 % (losses 78 %), of 1.25 to 2 times in 92 %
+  (losses 100 %).
+
+So it errs on the careful side. Tried on 600 other sets with nothing to find, before those were drawn and without the
+cap by the rarest class; false calls and mean half width in points: test groups alone 8.0 %, 5.1; with the variance
+between seeds 6.7 %, 5.3; with the pool's part over the number of folds 4.5 %, 6.0, but 6.0 to 6.5 % with several
+folds; the larger of groups and seeds or the corrected variance of folds (Nadeau and Bengio 2003) 4.0 %, 6.0, but 5.5 %
+with four folds; this one 2.7 %, 6.6, at most 4.5 % under each protocol; the larger of this one and the variance of
+folds 2.2 %, 6.9.
 """
 
 from __future__ import annotations

@@ -98,9 +98,10 @@ def follow(average: nn.Module, model: nn.Module, momentum: float) -> None:
     """Move every parameter of `average` towards `model`'s, keeping `momentum` of its own (Tarvainen & Valpola 2017,
     arXiv 1703.01780). Running statistics and other buffers stay the average's own.
     """
-    kept, new = list(average.parameters()), list(model.parameters())
-    assert len(kept) == len(new), "the average is of another model"
-    torch._foreach_lerp_(kept, new, 1.0 - momentum)
+    averaged, current = list(average.parameters()), list(model.parameters())
+    assert len(averaged) == len(current), "the average is of another model"
+    for kept, new in zip(averaged, current, strict=True):
+        kept.lerp_(new, 1.0 - momentum)
 
 
 def _head(num_inputs: int, config: RecognitionConfig) -> nn.Sequential:

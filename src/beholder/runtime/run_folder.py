@@ -54,11 +54,12 @@ class RunFolder:
             (path / "stages").mkdir(parents=True, exist_ok=True)
             lock = _lock(path)
             recipe = json.loads(json.dumps(recipe))
-            if known.exists():
-                _refuse_other_recipe(path, read_json(known)["asked"], recipe)
-                return cls(path, lock, is_resumed=True)
-            write_json(known, {"asked": recipe})
-            return cls(path, lock, is_resumed=False)
+            begun = read_json(known) if known.exists() else {}
+            if begun.keys() <= {"asked"}:  # nothing was decided yet: a first try with a mistake in it may be mended
+                write_json(known, {"asked": recipe})
+                return cls(path, lock, is_resumed=False)
+            _refuse_other_recipe(path, begun["asked"], recipe)
+            return cls(path, lock, is_resumed=True)
 
     def __enter__(self) -> RunFolder:
         return self

@@ -58,8 +58,8 @@ class Domain:
 
     @property
     def is_judged(self) -> bool:
-        """Whether there are labels enough for a curve: two classes."""
-        return len(self.classes) >= 2
+        """Whether there are labels enough for a curve: two classes to learn, and two to be judged by."""
+        return len(self.classes) >= 2 and _can_judge(self.folds[0], self.labels)
 
     def training_images(self, fold: int) -> Int[np.ndarray, " m"]:
         """All images, labelled or not, that share no group with the fold's test part."""
@@ -117,6 +117,11 @@ def _build(config: AdaptConfig, source: Source, curation: Curation) -> Domain:
     )
 
 
+def _can_judge(fold: Fold, labels: np.ndarray) -> bool:
+    learned, asked = np.unique(labels[fold.train]), np.unique(labels[fold.test])
+    return len(asked) >= 2 and bool(np.isin(asked, learned).all())
+
+
 def _groups(samples: tuple[Sample, ...], source: Source) -> tuple[np.ndarray, str]:
     names = {name: index for index, name in enumerate(sorted({s.group for s in samples if s.group is not None}))}
     if not names:
@@ -151,7 +156,10 @@ def _folds(
     folds = [fold for fold in folds if len(fold.test) and len(fold.train)]
     if not folds:  # one group, or one image: nothing can be kept apart
         return (Fold(judged, judged[:0]),), ["all images are one group, so none can be kept apart to judge by"]
-    return (tuple(folds) if config.thorough else tuple(folds[:1])), []
+    notes = []
+    if classes and not _can_judge(folds[0], labels):
+        notes.append("too few labelled groups to judge by: label images of each class in at least four groups")
+    return (tuple(folds) if config.thorough else tuple(folds[:1])), notes
 
 
 def _normal_class(config: AdaptConfig, source: Source, classes: tuple[str, ...]) -> str | None:

@@ -3,10 +3,11 @@ goes on."""
 
 from __future__ import annotations
 
-import hashlib
+import json
 from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import numpy as np
 from jaxtyping import Int
@@ -96,7 +97,7 @@ class _PredictionFiles(MutableMapping[Key, np.ndarray]):
         self._folder = folder
 
     def _path(self, key: Key) -> Path:
-        return self._folder / f"{hashlib.blake2b(repr(key).encode(), digest_size=10).hexdigest()}.npy"
+        return self._folder / f"{quote(json.dumps(key), safe='')}.npy"
 
     def __getitem__(self, key: Key) -> np.ndarray:
         path = self._path(key)
@@ -115,7 +116,9 @@ class _PredictionFiles(MutableMapping[Key, np.ndarray]):
         self._path(key).unlink()
 
     def __iter__(self) -> Iterator[Key]:
-        raise TypeError("keys are stored as hashes and cannot be listed")
+        for path in sorted(self._folder.glob("*.npy")):
+            arm, fold, fraction, seed = json.loads(unquote(path.stem))
+            yield arm, fold, fraction, seed
 
     def __len__(self) -> int:
         return sum(1 for _ in self._folder.glob("*.npy"))

@@ -23,7 +23,7 @@ from beholder.recipes.adapt.estimate import Estimate, estimate
 from beholder.recipes.adapt.features import Features, extract
 from beholder.recipes.adapt.pretrain import pretrain, steps_for
 from beholder.recipes.adapt.session import Session
-from beholder.recipes.adapt.settings import AdaptConfig, parse_budget
+from beholder.recipes.adapt.settings import RESOLUTIONS, AdaptConfig, check, parse_budget
 from beholder.recipes.adapt.spaces import Seen, fit_space
 from beholder.recipes.adapt.tell import tell
 from beholder.runtime.device import pick_device
@@ -43,6 +43,7 @@ def adapt(
     budget: str = "5m",
     backbone: Literal["conv", "vit"] = "conv",
     objective: Literal["teacher", "masked"] = "teacher",
+    resolutions: tuple[int, ...] = RESOLUTIONS,
     thorough: bool = False,
     seed: int = 0,
     device: str = "auto",
@@ -64,13 +65,14 @@ def adapt(
         budget=budget,
         backbone=backbone,
         objective=objective,
+        resolutions=tuple(resolutions),
         thorough=thorough,
         seed=seed,
         device=device,
         num_threads=threads,
         max_pixels=max_pixels,
     )
-    parse_budget(config.budget)
+    check(config)
     picked = pick_device(config.device, config.num_threads)
     log = log or Log(quiet=True)
     limits = Limits(max_pixels=config.max_pixels)

@@ -65,3 +65,13 @@ def parse_budget(text: str) -> Budget:
     if unit.startswith("step"):
         return Budget(steps=int(number))
     return Budget(seconds=number * {"s": 1, "m": 60, "h": 3600, "": 0}[unit])
+
+
+def check(config: AdaptConfig) -> None:
+    """Refuse settings that cannot work, before anything is read. Raises UserError."""
+    parse_budget(config.budget)
+    for side in config.resolutions:
+        if not 32 <= side <= 2048:
+            raise UserError(f"--resolutions {side}: a side lies between 32 and 2048 pixels; the default is 128 224 300.")
+    if not config.resolutions:
+        raise UserError("--resolutions is empty; name at least one side in pixels, such as 224.")

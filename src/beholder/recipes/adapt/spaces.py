@@ -53,10 +53,8 @@ def fit_space(
     rows = np.concatenate([rows_of(part.descriptor, chosen) for part in features], axis=1)
     mean, scale = rows.mean(0), rows.std(0)
     scale = np.where(scale < 1e-6, 1.0, scale)
-    width = min(width, len(rows), rows.shape[1])
-    rows = (rows - mean) / scale
-    analysis = PCA(width, svd_solver="randomized", random_state=derive(seed, "pca", name) % 2**32).fit(rows)
-    components = analysis.components_.astype(np.float32)
+    components = _principal_components((rows - mean) / scale, width, derive(seed, "pca", name) % 2**32)
+    width = len(components)
     num_rows = len(features[0].descriptor)
     embedding = np.empty((num_rows, width), dtype=np.float32)
     for first in range(0, num_rows, _CHUNK_ROWS):
@@ -64,6 +62,14 @@ def fit_space(
         block = np.concatenate([rows_of(part.descriptor, index) for part in features], axis=1)
         embedding[index] = ((block - mean) / scale) @ components.T
     return Space(name, embedding, mean.astype(np.float32), scale.astype(np.float32), components)
+
+
+def _principal_components(rows: Float[np.ndarray, "m F"], width: int, seed: int) -> Float[np.ndarray, "D F"]:
+    """Directions of largest variance, at most `width`; any one direction where nothing varies."""
+    width = min(width, len(rows) - 1, rows.shape[1])
+    if width < 1 or not rows.any():
+        return np.eye(1, rows.shape[1], dtype=np.float32)
+    return PCA(width, svd_solver="randomized", random_state=seed).fit(rows).components_.astype(np.float32)
 
 
 def projection_tensors(space: Space) -> dict[str, torch.Tensor]:

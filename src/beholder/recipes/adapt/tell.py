@@ -23,6 +23,7 @@ from beholder.recipes.adapt.fit import Choice, choose, random_split, test_score
 from beholder.recipes.adapt.health import Health, cluster, consistency_of, examine, viewed_images
 from beholder.recipes.adapt.judge import Judgement, View, judge_domain
 from beholder.recipes.adapt.session import Session
+from beholder.recipes.adapt.settings import RESOLUTIONS
 from beholder.recipes.adapt.ship import build_bundle, model_card
 from beholder.recipes.adapt.spaces import Seen, Space
 from beholder.recipes.adapt.unusual import FALSE_ALARM_RATE, Unusual, find_unusual
@@ -279,4 +280,6 @@ def command(session: Session) -> str:
         ("--seed", str(config.seed), "0"),
     ):
         words += [flag, value] if value != default else []
+    if config.resolutions != RESOLUTIONS:
+        words += [word for side in config.resolutions for word in ("--resolutions", str(side))]
     return shlex.join(words + ["--thorough"] * config.thorough)
