@@ -128,9 +128,7 @@ def measure(domain: Domain, features: Features, repeat: int, num_seeds: int) -> 
         arm("beholder", "beholder default", "beholder", ours),
         arm("beholder, picked", "beholder default, picked labels", "beholder", ours, is_picked=True),
     ]
-    return label_curve(
-        arms, domain.labels, domain.groups, folds, fractions=FRACTIONS, num_seeds=num_seeds, seed=repeat
-    )
+    return label_curve(arms, domain.labels, domain.groups, folds, fractions=FRACTIONS, num_seeds=num_seeds, seed=repeat)
 
 
 def report(asked: argparse.Namespace, curves: list[Curve], where: dict) -> None:

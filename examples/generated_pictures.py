@@ -1,7 +1,7 @@
 """Draw a small folder of pictures to try beholder on: grey tiles, some of them scratched.
 
-    python examples/generated_pictures.py pictures --count 40
-    beholder adapt pictures --out runs/tiles --labels auto --budget 30s
+python examples/generated_pictures.py pictures --count 40
+beholder adapt pictures --out runs/tiles --labels auto --budget 30s
 """
 
 from __future__ import annotations

@@ -62,7 +62,12 @@ def test_override_sets_a_value_deep_inside_and_leaves_the_rest() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("inner.lrr=1", "did you mean lr"), ("nothing=1", "not a setting"), ("name", "path=value"), ("name.x=1", "not a group")],
+    [
+        ("inner.lrr=1", "did you mean lr"),
+        ("nothing=1", "not a setting"),
+        ("name", "path=value"),
+        ("name.x=1", "not a group"),
+    ],
 )
 def test_a_bad_override_is_refused(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):

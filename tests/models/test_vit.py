@@ -10,7 +10,6 @@ import torch
 
 from beholder.config import from_json, to_json
 from beholder.models.vit import PRESETS, ViT, ViTConfig
-from beholder.types import UserError
 
 DEBUG = PRESETS["debug"]
 
@@ -65,9 +64,9 @@ def test_every_parameter_gets_a_gradient() -> None:
     assert silent == []
 
 
-def test_patches_of_another_size_are_refused() -> None:
-    with pytest.raises(UserError, match="multiple of 4"):
-        vit()(torch.zeros(1, 3, 18, 16))
+def test_pixels_that_are_no_whole_patches_are_resampled_to_the_nearest() -> None:
+    outputs = vit()(torch.zeros(1, 3, 18, 15))
+    assert outputs.maps[0].shape[2:] == (4, 4)
 
 
 def test_a_preset_survives_json() -> None:

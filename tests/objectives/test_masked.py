@@ -77,16 +77,6 @@ def test_images_that_are_no_whole_number_of_strides_work_for_convolutions() -> N
     assert losses.total.isfinite()
 
 
-def test_the_student_takes_over_the_statistics_of_whole_images() -> None:
-    torch.manual_seed(0)
-    model = EfficientNetLite(CONV["debug"])
-    objective = MaskedPrediction(model)
-    objective(model, {"views": torch.randn(1, 4, 3, 32, 32)})
-    assert not torch.equal(model.stem.norm.running_mean, objective.recognition.teacher.stem.norm.running_mean)
-    objective.after_step(model, 0.5)
-    assert torch.equal(model.stem.norm.running_mean, objective.recognition.teacher.stem.norm.running_mean)
-
-
 @pytest.mark.parametrize("ratio", [0.0, 1.0, -0.5])
 def test_hiding_nothing_or_all_is_refused(ratio: float) -> None:
     with pytest.raises(UserError, match="between 0 and 1"):

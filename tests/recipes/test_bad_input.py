@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from pictures import draw, write_classes
+from PIL import Image
 
 import beholder
 from beholder.cli.main import main
@@ -76,7 +76,9 @@ class TestFolders:
 class TestFewImages:
     def test_one_image(self, tmp_path: Path) -> None:
         save(tmp_path / "photos" / "a.png", draw(np.random.default_rng(0), 0))
-        results = beholder.adapt(tmp_path / "photos", out=tmp_path / "run", budget="2 steps", threads=1, resolutions=(64,))
+        results = beholder.adapt(
+            tmp_path / "photos", out=tmp_path / "run", budget="2 steps", threads=1, resolutions=(64,)
+        )
         assert results["verdict"]["outcome"] == "not judged"
         assert (tmp_path / "run" / "report.html").exists()
 
@@ -84,14 +86,18 @@ class TestFewImages:
         write_classes(tmp_path / "photos" / "train", 30, names=("only",))
         rows = [(f"train/only/{index:04d}.png", "only") for index in range(30)]
         labels = write_labels(tmp_path / "labels.csv", rows)
-        results = beholder.adapt(tmp_path / "photos", out=tmp_path / "run", labels=labels, budget="0", threads=1, resolutions=(64,))
+        results = beholder.adapt(
+            tmp_path / "photos", out=tmp_path / "run", labels=labels, budget="0", threads=1, resolutions=(64,)
+        )
         assert "curve" not in results
         assert any("all labels are 'only'" in note for note in results["data"]["notes"])
 
     def test_a_class_with_one_example_is_left_out_aloud(self, tmp_path: Path) -> None:
         write_classes(tmp_path / "photos", 40)
         save(tmp_path / "photos" / "rare" / "one.png", draw(np.random.default_rng(0), 2))
-        results = beholder.adapt(tmp_path / "photos", out=tmp_path / "run", labels="auto", budget="0", threads=1, resolutions=(64,))
+        results = beholder.adapt(
+            tmp_path / "photos", out=tmp_path / "run", labels="auto", budget="0", threads=1, resolutions=(64,)
+        )
         assert any("'rare' has a single example" in note for note in results["data"]["notes"])
         assert set(results["data"]["classes"]) == {"across", "along"}
 
@@ -99,7 +105,9 @@ class TestFewImages:
         image = draw(np.random.default_rng(0), 0)
         for index in range(20):
             save(tmp_path / "photos" / ("a" if index % 2 else "b") / f"{index}.png", image)
-        results = beholder.adapt(tmp_path / "photos", out=tmp_path / "run", labels="auto", budget="2 steps", threads=1, resolutions=(64,))
+        results = beholder.adapt(
+            tmp_path / "photos", out=tmp_path / "run", labels="auto", budget="2 steps", threads=1, resolutions=(64,)
+        )
         assert any("same picture" in note for note in results["data"]["notes"])
         assert results["curation"]["conflicts"]
         assert results["verdict"]["outcome"] == "not judged"
@@ -117,7 +125,9 @@ class TestLabels:
         names = sorted(path.relative_to(tmp_path / "photos") for path in (tmp_path / "photos").rglob("*.png"))
         rows = [(str(name), name.parts[0]) for name in names]
         labels = write_labels(tmp_path / "labels.csv", [*rows, ("gone.png", "along")])
-        results = beholder.adapt(tmp_path / "photos", out=tmp_path / "run", labels=labels, budget="0", threads=1, resolutions=(64,))
+        results = beholder.adapt(
+            tmp_path / "photos", out=tmp_path / "run", labels=labels, budget="0", threads=1, resolutions=(64,)
+        )
         assert [entry["key"] for entry in results["curation"]["quarantine"]] == ["gone.png"]
         assert results["data"]["num_labelled"] == 40
 
@@ -148,7 +158,9 @@ class TestLabels:
         image = draw(np.random.default_rng(77), 0)
         save(tmp_path / "photos" / "across" / "twin.png", image)
         save(tmp_path / "photos" / "along" / "twin.png", image)
-        results = beholder.adapt(tmp_path / "photos", out=tmp_path / "run", labels="auto", budget="0", threads=1, resolutions=(64,))
+        results = beholder.adapt(
+            tmp_path / "photos", out=tmp_path / "run", labels="auto", budget="0", threads=1, resolutions=(64,)
+        )
         assert results["curation"]["conflicts"] == [
             {"keys": ["across/twin.png", "along/twin.png"], "labels": ["across", "along"]}
         ]

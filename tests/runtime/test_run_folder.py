@@ -110,7 +110,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         write_whole(path, write)
     assert path.read_text() == "1\n"
-    assert os.listdir(tmp_path) == ["value.json"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["value.json"]
 
 
 @pytest.mark.parametrize(

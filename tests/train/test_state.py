@@ -49,11 +49,14 @@ def test_only_the_last_two_are_kept(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_a_checkpoint_without_its_json_does_not_exist(tmp_path: Path) -> None:
+def test_a_checkpoint_without_its_json_does_not_exist_and_is_swept_up(tmp_path: Path) -> None:
     trained = state(num_steps=1)
     save_checkpoint(trained, tmp_path, 1, {})
     (tmp_path / "step-00000002.safetensors").write_bytes(b"cut short")
+    (tmp_path / ".step-00000002.json.77.tmp").write_bytes(b"cut short")
     assert find_checkpoints(tmp_path) == [1]
+    save_checkpoint(trained, tmp_path, 3, {})
+    assert sorted(path.stem for path in tmp_path.iterdir()) == ["step-00000001"] * 2 + ["step-00000003"] * 2
 
 
 def test_a_damaged_file_is_refused_with_the_remedy(tmp_path: Path) -> None:

@@ -44,7 +44,12 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], source: Path) ->
         if wanted[name].shape != tensors[name].shape
     ]
     invalid = sorted(name for name, tensor in tensors.items() if tensor.is_floating_point() and has_nan(tensor))
-    for what, names in (("lacks", missing), ("has unknown", extra), ("has misshapen", misshapen), ("has NaN in", invalid)):
+    for what, names in (
+        ("lacks", missing),
+        ("has unknown", extra),
+        ("has misshapen", misshapen),
+        ("has NaN in", invalid),
+    ):
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             raise UserError(f"{source} {what} {', '.join(names[:3])}{more}; it does not fit its config.json.")

@@ -71,7 +71,8 @@ def adapt(
 
     results = run(
         photos, out=out, labels=labels, group=group, normal=normal, budget=budget, backbone=backbone,
-        objective=objective, resolutions=resolutions, thorough=thorough, seed=seed, device=device, threads=threads, max_pixels=max_pixels,
+        objective=objective,
+        resolutions=resolutions, thorough=thorough, seed=seed, device=device, threads=threads, max_pixels=max_pixels,
         log=log,
     )  # fmt: skip
     hint = f"Next      beholder {'classify' if 'score' in results else 'anomaly'} {out / 'model'} IMAGE..."

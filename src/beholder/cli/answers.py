@@ -40,7 +40,9 @@ def print_answers(
 def _samples(inputs: Sequence[Path]) -> Iterator[Sample]:
     for path in inputs:
         if path.is_dir():
-            yield from (Sample(key=str(path / one.key), path=one.path, data=one.data) for one in read_source(path).samples)
+            yield from (
+                Sample(key=str(path / one.key), path=one.path, data=one.data) for one in read_source(path).samples
+            )
         else:
             yield Sample(key=str(path), path=path)
 

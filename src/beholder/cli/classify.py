@@ -29,4 +29,6 @@ def classify(model: Path, /, *images: Path, device: str = "auto", json: bool = F
     from beholder.tasks.classify import classify as run
 
     bundle = load(model)
-    print_answers(images, lambda samples: run(bundle, samples, pick_device(device)), "{label}  {score:.1%}", Log(as_json=json))
+    print_answers(
+        images, lambda samples: run(bundle, samples, pick_device(device)), "{label}  {score:.1%}", Log(as_json=json)
+    )

@@ -73,7 +73,12 @@ def _suggest(verb: str) -> str:
 def _help() -> str:
     lines = [f"beholder {VERSION}: large vision models for your own domain.", "", "Usage: beholder VERB ...", ""]
     lines += [f"  {verb:<9} {text}" for verb, text in VERBS.items()]
-    lines += ["", "beholder VERB --help tells more, with an example.", "", "First: beholder adapt PHOTOS --out runs/first"]
+    lines += [
+        "",
+        "beholder VERB --help tells more, with an example.",
+        "",
+        "First: beholder adapt PHOTOS --out runs/first",
+    ]
     return "\n".join(lines)
 
 

@@ -106,10 +106,10 @@ def label_curve(
 ) -> Curve:
     """Fit every arm on every (fold, fraction, label seed) and keep its predictions of the test part.
 
-    `labels` are 0..C-1, -1 for images that stand in no fold; a fraction is a share of a fold's train part. Fractions that leave fewer labels than classes
-    and folds that lack a class are left out with the reason. A `cache` that the caller persists lets a killed run go
-    on: what it holds is not fitted again. Raises UserError when no fold or fraction can be measured, or a fold's
-    train and test parts share a group.
+    `labels` are 0..C-1, -1 for images that stand in no fold; a fraction is a share of a fold's train part. Fractions
+    that leave fewer labels than classes and folds that lack a class are left out with the reason. A `cache` that the
+    caller persists lets a killed run go on: what it holds is not fitted again. Raises UserError when no fold or
+    fraction can be measured, or a fold's train and test parts share a group.
     """
     _refuse_nonsense(arms, labels, groups, folds, fractions, metric)
     used_folds, folds_left_out = _usable_folds(labels, folds)

@@ -124,7 +124,7 @@ class Bottleneck(nn.Module):
 class EfficientNetLite(nn.Module):
     """The backbone: `forward` gives maps at strides 8, 16, 32 and the pooled last layer as the summary."""
 
-    def __init__(self, config: EfficientNetLiteConfig = EfficientNetLiteConfig()) -> None:  # noqa: B008 (frozen)
+    def __init__(self, config: EfficientNetLiteConfig = EfficientNetLiteConfig()) -> None:
         super().__init__()
         self.config = config
         self.stem = ConvNorm(config, 3, config.stem_width, kernel_size=3, stride=2)
@@ -177,7 +177,7 @@ class EfficientNetLite(nn.Module):
         for module in list(copied.modules()):
             if isinstance(module, ConvNorm):
                 module.fold()
-        return copied.to(memory_format=torch.channels_last)
+        return copied.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (torch's stub lacks it)
 
 
 def _initialise(model: EfficientNetLite) -> None:

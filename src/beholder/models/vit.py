@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from beholder.trunk.embed import PatchEmbedding
 from beholder.trunk.init import initialise
@@ -81,8 +82,8 @@ class ViT(nn.Module):
         return self.config.trunk.width
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Outputs:
-        """Raises UserError when H or W is no multiple of the patch size."""
-        tokens = self.embed(pixels)
+        """Pixels whose sides are no multiples of the patch size are resampled to the nearest multiples."""
+        tokens = self.embed(_whole_patches(pixels, self.config.patch_size))
         assert tokens.grid is not None
         x = tokens.values
         positions = self._positions(tokens.grid)
@@ -101,3 +102,10 @@ class ViT(nn.Module):
             return sine_positions(*grid, self.config.trunk.width)
         side = self.config.image_size // self.config.patch_size
         return resample_positions(self.positions, (side, side), grid)
+
+
+def _whole_patches(pixels: Float[Tensor, "B 3 H W"], patch_size: int) -> Float[Tensor, "B 3 h w"]:
+    height, width = (max(1, round(side / patch_size)) * patch_size for side in pixels.shape[2:])
+    if (height, width) == tuple(pixels.shape[2:]):
+        return pixels
+    return F.interpolate(pixels, (height, width), mode="bilinear", antialias=True)

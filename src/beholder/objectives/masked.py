@@ -31,7 +31,8 @@ class MaskedPredictionConfig:
     """Of the light head that predicts pixels."""
     pixels_weight: float = 1.0
     """Of the pixel loss beside the recognition loss."""
-    recognition: RecognitionConfig = field(default_factory=RecognitionConfig)
+    recognition: RecognitionConfig = field(default_factory=lambda: RecognitionConfig(temperature=0.2))
+    """Softer than between whole views: what is left of an image fits several."""
 
 
 class MaskedPrediction(nn.Module):
@@ -96,12 +97,8 @@ class MaskedPrediction(nn.Module):
         target = (target - target.mean(1, keepdim=True)) / spread
         return (predicted - target).square().mean(1, keepdim=True)
 
-    @torch.no_grad()
     def after_step(self, model: Any, progress: float) -> None:
-        """The teacher follows; the student takes over its running statistics, which come from whole images."""
         self.recognition.update(model, progress)
-        for own, whole in zip(model.buffers(), self.recognition.teacher.buffers(), strict=True):
-            own.copy_(whole)
 
 
 def _repeat(cells: Bool[Tensor, "R 1 h w"], times: int) -> Bool[Tensor, "R 1 H W"]:

@@ -27,7 +27,7 @@ class RecognitionConfig:
     """Of the two heads."""
     width: int = 128
     """Of the space in which views are compared."""
-    temperature: float = 0.2
+    temperature: float = 0.1
     """Divides cosines before the softmax; smaller looks at the most similar images only."""
     first_momentum: float = 0.99
     """Share of itself that the teacher keeps at each step; rises to 1 along a half cosine. 0.99 suits hundreds of
@@ -61,7 +61,8 @@ class Recognition(nn.Module):
         said = self.predict(self.project(pool(outputs))).float()
         said = F.normalize(said, dim=1).unflatten(0, (num_views, num_images))  # V B D
         told = told.unflatten(0, (num_views, num_images))  # V B D
-        cosines = torch.einsum("vbd,wcd->vwbc", said, told)  # V V B B
+        with torch.autocast(told.device.type, enabled=False):  # bfloat16 has no room for a cosine over a temperature
+            cosines = torch.einsum("vbd,wcd->vwbc", said, told)  # V V B B
         if num_views > 1:
             cosines = cosines[~torch.eye(num_views, dtype=torch.bool, device=told.device)]  # V(V-1) B B
         cosines = cosines.reshape(-1, num_images, num_images)

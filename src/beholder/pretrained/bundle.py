@@ -1,6 +1,6 @@
 """The model folder: weights, configuration, preprocessing, labels and card, as one value that saves and loads.
 
-    config.json  model.safetensors  preprocess.json  labels.json (if any)  README.md
+config.json  model.safetensors  preprocess.json  labels.json (if any)  README.md
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ class Bundle:
         write_text(folder / "README.md", self.card)
         if self.labels:
             write_json(folder / "labels.json", list(self.labels))
-        write_json(
-            folder / "config.json", {"format": FORMAT, "model": to_json(self.model.config), "facts": self.facts}
-        )
+        write_json(folder / "config.json", {"format": FORMAT, "model": to_json(self.model.config), "facts": self.facts})
         save_tensors(folder / "model.safetensors", self.model.state_dict(), {"format": "pt"})
 
 

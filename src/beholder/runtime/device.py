@@ -76,7 +76,9 @@ def keep_freed_memory() -> bool:
 
 def _cuda(device: torch.device, threads: int) -> Device:
     if not torch.cuda.is_available():
-        raise UserError(f"--device {device}: torch finds no CUDA GPU here; choose --device cpu or install a CUDA torch.")
+        raise UserError(
+            f"--device {device}: torch finds no CUDA GPU here; choose --device cpu or install a CUDA torch."
+        )
     if (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"--device {device}: this machine has {torch.cuda.device_count()} GPU(s), counted from 0.")
     dtype = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32

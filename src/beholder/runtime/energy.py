@@ -80,9 +80,7 @@ def measured() -> Iterator[list[Cost]]:
 def per_thousand(cost: Cost, count: int) -> Cost:
     """The cost of 1,000 predictions, from what `count` of them cost."""
     scale = 1000.0 / max(count, 1)
-    return replace(
-        cost, seconds=cost.seconds * scale, cpu_seconds=cost.cpu_seconds * scale, joules=cost.joules * scale
-    )
+    return replace(cost, seconds=cost.seconds * scale, cpu_seconds=cost.cpu_seconds * scale, joules=cost.joules * scale)
 
 
 def peak_memory_bytes() -> int:
@@ -126,7 +124,7 @@ class _GpuMeter:
 
     def _read(self) -> int | None:
         try:
-            import pynvml  # comes with GPU builds of torch, never asked for by us
+            import pynvml  # pyright: ignore[reportMissingImports] (comes with GPU builds of torch, never asked for)
         except ImportError:
             return None
         with self._lock:

@@ -1,4 +1,4 @@
-"""One seed, every generator: random numbers as a function of (seed, purpose, step), so that a resumed run repeats them."""
+"""One seed, every generator: random numbers as a function of (seed, purpose, step), so a resumed run repeats them."""
 
 from __future__ import annotations
 

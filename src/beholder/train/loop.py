@@ -20,6 +20,7 @@ from beholder.data.stream import ImageStream, prefetch
 from beholder.runtime.device import Device
 from beholder.runtime.seed import seed_everything
 from beholder.train.average import WeightAverage
+from beholder.train.calibrate import calibrate, has_running_statistics
 from beholder.train.optimizer import build_optimizer, named_parameters
 from beholder.train.schedule import warmup_cosine
 from beholder.train.state import TrainState, find_checkpoints, load_checkpoint, read_notes, save_checkpoint
@@ -28,6 +29,9 @@ from beholder.types import UserError
 
 Probe = Callable[[nn.Module, int], Mapping[str, float]]
 """Looks at the model after that many steps and gives numbers; it may raise StopTraining."""
+
+
+_NUM_CALIBRATION_BATCHES = 8
 
 
 class StopTraining(Exception):
@@ -118,6 +122,7 @@ def train(
             on_step(report)
             is_last = course.step == plan.num_steps
             if is_last or (plan.probe_every and course.step % plan.probe_every == 0):
+                _calibrate(state, stream, device)
                 _probe(state, probes, course)
             is_due = time.monotonic() - saved_at >= plan.checkpoint_every_seconds
             if is_last or is_due or course.stopped is not None:
@@ -175,6 +180,14 @@ def _advance(state: TrainState, plan: Plan, step: int, batch: Any, device: Devic
     if state.average is not None:
         state.average.update(state.model, step)
     return report
+
+
+def _calibrate(state: TrainState, stream: ImageStream, device: Device) -> None:
+    """Fresh batch statistics from the first batches of the stream, always the same ones, so that resuming changes
+    nothing; training itself never reads them.
+    """
+    for model in filter(has_running_statistics, [state.model] + ([state.average.model] if state.average else [])):
+        calibrate(model, (stream.batch(step)["views"][0] for step in range(_NUM_CALIBRATION_BATCHES)), device)
 
 
 def _probe(state: TrainState, probes: Sequence[Probe], course: _Course) -> None:

@@ -55,7 +55,7 @@ def fit_readout(
     num_classes: int,
     *,
     seed: int = 0,
-    config: ReadoutConfig = ReadoutConfig(),  # noqa: B008 (frozen)
+    config: ReadoutConfig = ReadoutConfig(),
 ) -> Readout:
     """Fit on labelled embeddings. Classes without an example get probability zero (to six digits).
 
@@ -113,7 +113,7 @@ class _Ridge:
         """Coefficients of the supports (S, C) and the intercept (C)."""
         factor = cho_factor(self._gram + ridge * np.eye(len(self._gram)), lower=True)
         primal = cho_solve(factor, self._features.T @ (self._weights[:, None] * self._targets))
-        return solve_triangular(self._root, primal, lower=True, trans="T"), self._intercept
+        return solve_triangular(self._root, primal, lower=True, trans=1), self._intercept
 
     def left_out(self, ridge: float) -> np.ndarray:
         """Scores (n, C) of every example from a fit without its group: residuals divided by one minus the hat block."""

@@ -49,8 +49,10 @@ def save_checkpoint(state: TrainState, folder: Path, step: int, notes: Mapping[s
         write_whole(path, lambda temporary: save_file(tensors, temporary))
         write_json(path.with_suffix(".json"), {"step": step, **notes})
         for old in find_checkpoints(folder)[:-num_kept]:
-            _tensor_path(folder, old).with_suffix(".json").unlink(missing_ok=True)  # first what says it exists
-            _tensor_path(folder, old).unlink(missing_ok=True)
+            _tensor_path(folder, old).with_suffix(".json").unlink()  # first what says that it exists
+        kept = {_tensor_path(folder, whole) for whole in find_checkpoints(folder)}
+        for orphan in {*folder.glob("step-*.safetensors"), *folder.glob(".step-*.tmp")} - kept:
+            orphan.unlink()  # of deleted checkpoints, or left by a process that was killed while writing
 
 
 def find_checkpoints(folder: Path) -> list[int]:

@@ -112,9 +112,7 @@ def _build(config: AdaptConfig, source: Source, curation: Curation) -> Domain:
     groups = combine_groups(user_groups, curation.cluster)
     folds, split_notes = _folds(config, samples, labels, groups, classes)
     normal = _normal_class(config, source, classes)
-    return Domain(
-        source, curation, classes, labels, groups, folds, normal, group_source, (*notes, *split_notes)
-    )
+    return Domain(source, curation, classes, labels, groups, folds, normal, group_source, (*notes, *split_notes))
 
 
 def _can_judge(fold: Fold, labels: np.ndarray) -> bool:
@@ -165,7 +163,9 @@ def _folds(
 def _normal_class(config: AdaptConfig, source: Source, classes: tuple[str, ...]) -> str | None:
     if config.normal is not None:
         if config.normal not in classes:
-            raise UserError(f"--normal {config.normal}: not a class here; the classes are {', '.join(classes) or 'none'}.")
+            raise UserError(
+                f"--normal {config.normal}: not a class here; the classes are {', '.join(classes) or 'none'}."
+            )
         return config.normal
     if source.normal_label is not None:
         return source.normal_label

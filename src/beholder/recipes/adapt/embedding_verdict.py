@@ -1,4 +1,4 @@
-"""The verdict without labels: did adapting make images easier to recognise again? It says no more than that."""
+"""The verdict without enough labels: did adapting make images easier to recognise again? It says no more than that."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ def judge_embeddings(domain: Domain, health: Sequence[Health], seed: int) -> Ver
     """
     spaces = {one.title: one for one in health}
     if "adapted" not in spaces:
-        return Verdict("not judged", "Not judged: there are no labels and no pretraining to compare.", METRIC, 0)
+        return Verdict(
+            "not judged",
+            "Not judged: there is no pretraining to compare (--budget 0) and there are no labels to judge by.",
+            METRIC,
+            0,
+        )
     groups = domain.groups[viewed_images(domain, seed)]
     num_groups = len(np.unique(groups))
     if num_groups < MIN_GROUPS:
@@ -42,7 +47,7 @@ def judge_embeddings(domain: Domain, health: Sequence[Health], seed: int) -> Ver
              "no difference": "Embeddings only: no difference that this data could show"}  # fmt: skip
     sentence = (
         f"{words[outcome]} (view consistency {100 * mean:+.1f} points, 95 % interval {100 * low:+.1f} to "
-        f"{100 * high:+.1f}); without labels nothing more can be said."
+        f"{100 * high:+.1f}); without labels to judge by nothing more can be said."
     )
     smallest = half + float(student.ppf(0.8, num_groups - 1)) * error
     return Verdict(outcome, sentence, METRIC, num_groups, mean, (low, high), smallest)

@@ -48,7 +48,9 @@ def extract(session: Session, backbone: nn.Module, samples: Sequence[Sample], na
         for first in range(done, len(samples), BATCH_SIZE):
             rows = slice(first, min(first + BATCH_SIZE, len(samples)))
             batch = list(itertools.islice(images, rows.stop - rows.start))
-            for array, value in zip(arrays, see(backbone, batch, resolutions, session.pixels, session.device), strict=True):
+            for array, value in zip(
+                arrays, see(backbone, batch, resolutions, session.pixels, session.device), strict=True
+            ):
                 array[rows] = value
             advance(rows.stop - rows.start)
             if rows.stop % _ROWS_BETWEEN_SAVES < BATCH_SIZE or rows.stop == len(samples):
@@ -91,7 +93,7 @@ def _widths(session: Session, backbone: nn.Module) -> dict[str, int]:
     return {"descriptor": descriptor.shape[1], "summary": summary.shape[1]}
 
 
-def _open(path: Path, shape: tuple[int, int]) -> np.ndarray:
+def _open(path: Path, shape: tuple[int, int]) -> np.memmap:
     if path.exists():
         return np.lib.format.open_memmap(path, mode="r+")
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)

@@ -107,9 +107,7 @@ def labels_saved_section(saved: LabelsSaved) -> dict[str, Any]:
     return {
         "reference": saved.reference,
         "level": saved.level,
-        "rows": [
-            {**asdict(row), "interval": list(row.interval) if row.interval else None} for row in saved.rows
-        ],
+        "rows": [{**asdict(row), "interval": list(row.interval) if row.interval else None} for row in saved.rows],
         "shares": dict(saved.shares) if saved.shares else None,
         "sentence": saved.sentence,
     }
@@ -120,8 +118,9 @@ def embeddings_section(health: Sequence[Health], clusters: list[dict[str, Any]])
     best = max(health, key=lambda one: float(one.consistency.mean()))
     share = float(best.consistency.mean())
     sentence = (
-        f"In the {best.title} space two random views of an image find each other {share:.0%} of the way (100 % is always "
-        f"first among {len(best.consistency):,}), and {best.effective_rank:.0f} of {best.dimensions} directions are in use."
+        f"In the {best.title} space two random views of an image find each other {share:.0%} of the way (100 % is "
+        f"always first among {len(best.consistency):,}), and {best.effective_rank:.0f} of {best.dimensions} directions "
+        "are in use."
     )
     return {"arms": [one.as_json() for one in health], "sentence": sentence, "clusters": clusters}
 
@@ -153,8 +152,7 @@ def cost_section(
     costs: Mapping[str, Cost], guess: Estimate, num_images: int, embedding_cost: Cost, disk_bytes: int
 ) -> dict[str, Any]:
     rows = [
-        {"stage": stage, **asdict(cost), "estimated_seconds": guess.seconds.get(stage)}
-        for stage, cost in costs.items()
+        {"stage": stage, **asdict(cost), "estimated_seconds": guess.seconds.get(stage)} for stage, cost in costs.items()
     ]
     total = Cost()
     for cost in costs.values():

@@ -66,7 +66,7 @@ def choose(domain: Domain, fold: Fold, generic: Space, others: Sequence[Space], 
     fitted = [fit_space_head(domain, fold, space, seed) for space in others]
     if not fitted:
         return Choice(reference, None, 0.0, 0.0)
-    best = max(fitted, key=lambda one: one.validation)
+    best = max(fitted, key=lambda one: np.nan_to_num(one.validation, nan=0.0))
     labels, groups = domain.labels[fold.train], domain.groups[fold.train]
     weights = group_weights(groups, numpy_generator(seed, "validation"))
     difference = auc(best.readout.left_out, labels, weights) - auc(reference.readout.left_out, labels, weights)

@@ -14,9 +14,9 @@ from torch import nn
 
 from beholder.data.augment import AugmentConfig, augment
 from beholder.metrics.embeddings import effective_rank, knn_accuracy, view_consistency
+from beholder.models.heads import describe
 from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.features import prepare
-from beholder.models.heads import describe
 from beholder.recipes.adapt.spaces import Space
 from beholder.runtime.device import Device
 from beholder.runtime.seed import derive, numpy_generator, torch_generator
@@ -84,7 +84,9 @@ def consistency_of(
         for backbone in backbones:
             ready = prepare(backbone, device)
             with torch.inference_mode(), device.autocast():
-                rows.append(torch.cat([describe(ready(part.to(device.torch_device))).cpu() for part in views.split(32)]))
+                rows.append(
+                    torch.cat([describe(ready(part.to(device.torch_device))).cpu() for part in views.split(32)])
+                )
         sides.append(torch.cat(rows, dim=1).numpy())
     centre, spread = sides[0].mean(0), np.maximum(sides[0].std(0), 1e-6)
     return view_consistency((sides[0] - centre) / spread, (sides[1] - centre) / spread)
@@ -96,10 +98,11 @@ def cluster(domain: Domain, space: Space, seed: int) -> list[dict[str, Any]]:
     num_clusters = min(NUM_CLUSTERS, len(np.unique(space.embedding[rows], axis=0)))
     if num_clusters < 2:
         return []
-    found = KMeans(num_clusters, n_init=3, random_state=derive(seed, "clusters") % 2**32).fit(space.embedding[rows])
+    found = KMeans(num_clusters, random_state=derive(seed, "clusters") % 2**32).fit(space.embedding[rows])
+    own = np.asarray(found.labels_)
     gallery = []
-    for index in np.argsort(-np.bincount(found.labels_, minlength=num_clusters)):
-        members = rows[found.labels_ == index]
+    for index in np.argsort(-np.bincount(own, minlength=num_clusters)):
+        members = rows[own == index]
         distance = np.linalg.norm(space.embedding[members] - found.cluster_centers_[index], axis=1)
         nearest = members[np.argsort(distance, kind="stable")[:CLUSTER_PICTURES]]
         names = [domain.classes[label] for label in domain.labels[members] if label >= 0] if domain.classes else []

@@ -1,5 +1,7 @@
-"""Stage: the label-efficiency curve over all views, and the verdict; kept prediction by prediction, so that a killed run
-goes on."""
+"""Stage: the label-efficiency curve over all views, and the verdict.
+
+Every prediction is kept as it is made, so that a killed run goes on.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,7 @@ from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.session import Session
 from beholder.runtime.files import write_whole
 from beholder.train.readout import fit_readout
+
 
 @dataclass(frozen=True)
 class View:

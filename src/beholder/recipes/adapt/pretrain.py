@@ -178,7 +178,7 @@ def steps_for(session: Session, budget: Budget, generic: nn.Module) -> Timed:
     objective = build_objective(config, backbone).to(device.torch_device)
     optimizer = build_optimizer(named_parameters(backbone, objective), lr=1e-6, weight_decay=0.0, layer_decay=1.0)
     seconds = []
-    for step in range(6):
+    for step in range(2 if budget.steps else 5):
         began = time.perf_counter()
         batch = move_batch(stream.batch(step), device)
         report = take_step(
@@ -187,7 +187,7 @@ def steps_for(session: Session, budget: Budget, generic: nn.Module) -> Timed:
         objective.after_step(backbone, 0.5)  # type: ignore[operator]
         assert np.isfinite(report.losses["total"])
         seconds.append(time.perf_counter() - began)
-    per_step = float(np.median(seconds[2:]))
+    per_step = float(np.median(seconds[1:]))
     return Timed(budget.steps or max(1, int((budget.seconds or 0.0) / per_step)), per_step)
 
 

@@ -113,9 +113,7 @@ def _extract(session: Session, domain: Domain, backbone: nn.Module, stage: str) 
         return extract(session, backbone, domain.samples, stage)
 
 
-def _see_fold(
-    session: Session, domain: Domain, fold: int, generic: nn.Module, features: Features, steps: int
-) -> Seen:
+def _see_fold(session: Session, domain: Domain, fold: int, generic: nn.Module, features: Features, steps: int) -> Seen:
     config, train = session.config, domain.training_images(fold)
     width, seed = config.embedding_width, config.seed
     with session.charged("features"):
@@ -124,7 +122,9 @@ def _see_fold(
         return Seen(space, (), None)
     candidate = pretrain(session, domain, fold, steps, generic)
     stopped = f"; stopped: {candidate.stopped}" if candidate.stopped else ""
-    session.log.stage("Pretrain", f"{candidate.story['steps']:,} steps of {config.objective} on {len(train):,} images{stopped}")
+    session.log.stage(
+        "Pretrain", f"{candidate.story['steps']:,} steps of {config.objective} on {len(train):,} images{stopped}"
+    )
     adapted = _extract(session, domain, candidate.backbone, f"adapted features {fold}")
     with session.charged("adapted features"):
         others = (

@@ -72,6 +72,8 @@ def check(config: AdaptConfig) -> None:
     parse_budget(config.budget)
     for side in config.resolutions:
         if not 32 <= side <= 2048:
-            raise UserError(f"--resolutions {side}: a side lies between 32 and 2048 pixels; the default is 128 224 300.")
+            raise UserError(
+                f"--resolutions {side}: a side lies between 32 and 2048 pixels; the default is 128 224 300."
+            )
     if not config.resolutions:
         raise UserError("--resolutions is empty; name at least one side in pixels, such as 224.")

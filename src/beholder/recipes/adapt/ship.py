@@ -70,7 +70,7 @@ def model_card(results: dict[str, Any]) -> str:
             "training has not seen.",
             f"- **Classes**: {', '.join(score['confusion']['labels'])}",
         ]
-    if results.get("unusual"):
+    if results.get("unusual") and results["unusual"]["threshold"] is not None:
         unusual = results["unusual"]
         lines.append(
             f"- **Unusual images**: threshold {unusual['threshold']:.3f} from {unusual['num_reference']:,} normal "

@@ -44,9 +44,7 @@ class Seen:
         return next(space for space in (self.generic, *self.others) if space.name == name)
 
 
-def fit_space(
-    name: str, features: Sequence[Features], train: Int[np.ndarray, " m"], *, width: int, seed: int
-) -> Space:
+def fit_space(name: str, features: Sequence[Features], train: Int[np.ndarray, " m"], *, width: int, seed: int) -> Space:
     """Fit on the training rows (at most 8,000 of them, drawn by seed), then project every row."""
     generator = np.random.default_rng(derive(seed, "space", name))
     chosen = train if len(train) <= _MAX_FIT_ROWS else np.sort(generator.choice(train, _MAX_FIT_ROWS, replace=False))
@@ -69,7 +67,8 @@ def _principal_components(rows: Float[np.ndarray, "m F"], width: int, seed: int)
     width = min(width, len(rows) - 1, rows.shape[1])
     if width < 1 or not rows.any():
         return np.eye(1, rows.shape[1], dtype=np.float32)
-    return PCA(width, svd_solver="randomized", random_state=seed).fit(rows).components_.astype(np.float32)
+    analysis = PCA(width, svd_solver="randomized", random_state=seed).fit(rows)
+    return np.asarray(analysis.components_, dtype=np.float32)
 
 
 def projection_tensors(space: Space) -> dict[str, torch.Tensor]:

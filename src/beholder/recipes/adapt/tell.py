@@ -54,11 +54,12 @@ def tell(
     with session.charged("embeddings"):
         health = _examine(session, domain, generic, seen[0], album)
     choice = judgement = None
-    if domain.is_judged:
+    if domain.classes:
         with session.charged("curve"):
             choice = choose(domain, domain.folds[0], seen[0].generic, seen[0].others, session.config.seed)
-            judgement = _judge(session, domain, features, seen, choice)
+            judgement = _judge(session, domain, features, seen, choice) if domain.is_judged else None
     verdict = judgement.verdict if judgement else judge_embeddings(domain, health, session.config.seed)
+    session.log.stage("Verdict", verdict.sentence)
     shipped = _ship_which(generic, seen[0], choice, verdict)
     with session.charged("unusual images"):
         unusual = find_unusual(domain, domain.training_images(0), shipped.space, session.config.seed)
@@ -88,9 +89,7 @@ def _examine(session: Session, domain: Domain, generic: nn.Module, seen: Seen, a
     ]
 
 
-def _judge(
-    session: Session, domain: Domain, features: Features, seen: Sequence[Seen], choice: Choice
-) -> Judgement:
+def _judge(session: Session, domain: Domain, features: Features, seen: Sequence[Seen], choice: Choice) -> Judgement:
     """The curve over trivial, last-layer, generic and adapted views; the candidate is the one validation preferred."""
     views = [
         View("trivial", "Brightness and size alone", "trivial", [_trivial(domain)]),
@@ -102,7 +101,6 @@ def _judge(
         tables = [one.space(name).embedding for one in seen]
         views.append(View("adapted", name.capitalize(), "adapted", tables, is_also_picked=True))
     judgement = judge_domain(session, domain, views)
-    session.log.stage("Verdict", judgement.verdict.sentence)
     session.log.stage("Labels", judgement.saved.sentence)
     return judgement
 
@@ -128,8 +126,11 @@ def _ship_which(generic: nn.Module, seen: Seen, choice: Choice | None, verdict: 
     if candidate.stopped:
         return Shipped(keep.space, keep.backbones, f"the guard stopped pretraining: {candidate.stopped}")
     if choice is None:
-        return Shipped(keep.space, keep.backbones, "without labels nothing shows that the adapted features serve better")
-    told = f"on left-out training groups the gain was {100 * choice.gain:+.1f} points, standard error {100 * choice.error:.1f}"
+        return Shipped(
+            keep.space, keep.backbones, "without labels nothing shows that the adapted features serve better"
+        )
+    gain = f"{100 * choice.gain:+.1f} points, standard error {100 * choice.error:.1f}"
+    told = f"on left-out training groups the gain was {gain}"
     if verdict.outcome == "hurt":
         return Shipped(keep.space, keep.backbones, "the test part says that adapting hurt")
     if not choice.prefers_candidate or choice.candidate is None:
@@ -145,7 +146,9 @@ def _begin_results(
     config = session.config
     guard = seen.candidate.stopped if seen.candidate else None
     protocol = f"{len(domain.folds)} grouped fold(s), {config.num_label_seeds} label seeds, {domain.group_source}"
-    section = findings.verdict_section(verdict, [f"Shipped: {shipped.space.name}, because {shipped.reason}."], shipped.space.name, guard)
+    section = findings.verdict_section(
+        verdict, [f"Shipped: {shipped.space.name}, because {shipped.reason}."], shipped.space.name, guard
+    )
     return {
         "version": VERSION,
         "name": session.run.path.name,
@@ -203,7 +206,7 @@ def _show(
     if judgement:
         results["curve"] = findings.curve_section(judgement.curve, seed)
         results["labels_saved"] = findings.labels_saved_section(judgement.saved)
-    if fitted and len(test):
+    if fitted and judgement:
         probabilities = fitted.readout.probabilities(shipped.space.embedding[test])
         results["score"] = test_score(domain, domain.folds[0], fitted, seed)
         results["random_split"] = random_split(domain, domain.folds[0], shipped.space, seed)

@@ -18,6 +18,8 @@ from beholder.runtime.seed import numpy_generator
 
 MIN_NORMALS = 40
 FALSE_ALARM_RATE = 0.05
+MIN_LEVELS = 20
+"""Held-out normal images: fewer than 19 could not promise a false alarm rate of 5 %."""
 _MAX_LEVELS = 2000
 _CALIBRATION_SHARE = 1 / 3
 
@@ -40,7 +42,7 @@ class Unusual:
 
 
 def find_unusual(domain: Domain, train: Int[np.ndarray, " m"], space: Space, seed: int) -> Unusual | None:
-    """Fit on two thirds of the normal groups, set levels on the rest; None with fewer than 40 normal images.
+    """Fit on about two thirds of the normal groups, set levels on the rest; None with fewer than 40 normal images.
 
     Normal are the training images of the normal class; where no class is known to be normal, all training images.
     """
@@ -71,10 +73,11 @@ def _halves(domain: Domain, normals: np.ndarray, seed: int) -> tuple[np.ndarray,
     groups = domain.groups[normals]
     if len(np.unique(groups)) < 5:
         groups = np.arange(len(normals))
-    order = generator.permutation(np.unique(groups))
-    sizes = np.array([np.count_nonzero(groups == group) for group in order]) if len(order) < 5000 else np.ones(len(order))
-    held = order[: max(1, int(np.searchsorted(np.cumsum(sizes) / sizes.sum(), _CALIBRATION_SHARE)) + 1)]
-    is_held = np.isin(groups, held)
+    names, counts = np.unique(groups, return_counts=True)
+    order = generator.permutation(len(names))
+    wanted = max(MIN_LEVELS, round(_CALIBRATION_SHARE * len(normals)))
+    num_held = int(np.searchsorted(np.cumsum(counts[order]), wanted)) + 1
+    is_held = np.isin(groups, names[order[:num_held]])
     return normals[~is_held], normals[is_held][:_MAX_LEVELS]
 
 
