@@ -1,8 +1,7 @@
 """Batch norm's running statistics, counted afresh before a model is judged or kept.
 
-They are moving averages that trail the weights: in a run of a few hundred steps at a momentum of 0.01 they still hold
-the first weights' values, and in evaluation the features come out as noise (a k-NN accuracy of 15 % instead of more than
-the random network's 27 %, see `benchmarks/objectives_cifar.py`). "Precise BN", Wu & Johnson 2021, arXiv 2105.07576.
+They are moving averages that trail the weights: after a few hundred steps at a momentum of 0.01 they still hold much of
+their first values, and in evaluation the features come out as noise. "Precise BN", Wu & Johnson 2021, arXiv 2105.07576.
 """
 
 from __future__ import annotations
