@@ -83,6 +83,7 @@ class Diet:
     num_steps: int
     batch_size: int
     lr: float
+    keeps_statistics: bool = False
 
 
 DIETS = {
@@ -92,8 +93,8 @@ DIETS = {
     ("masked", "conv"): Diet(300, 64, 1e-3),
     ("teacher", "lite0"): Diet(150, 32, 1e-3),
     ("masked", "lite0"): Diet(150, 32, 1e-3),
-    ("teacher", "lite0-imagenet"): Diet(150, 32, 2e-4),
-    ("masked", "lite0-imagenet"): Diet(150, 32, 2e-4),
+    ("teacher", "lite0-imagenet"): Diet(150, 32, 2e-4, keeps_statistics=True),
+    ("masked", "lite0-imagenet"): Diet(150, 32, 2e-4, keeps_statistics=True),
 }
 
 
@@ -150,7 +151,13 @@ def measure(
         augmentation=AugmentConfig(size=32),
         seed=seed,
     )
-    plan = Plan(num_steps=diet.num_steps, lr=diet.lr, num_warmup=diet.num_steps // 10, seed=seed)
+    plan = Plan(
+        num_steps=diet.num_steps,
+        lr=diet.lr,
+        num_warmup=diet.num_steps // 10,
+        keeps_statistics=diet.keeps_statistics,
+        seed=seed,
+    )
     began = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         result = train(model, objective, stream, plan=plan, device=device, folder=Path(folder))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from beholder.train.calibrate import calibrate, has_running_statistics
+from beholder.train.calibrate import calibrate, has_running_statistics, keep_statistics
 from tests.train.tiny import CPU, same_weights, tiny_model
 
 
@@ -36,3 +36,13 @@ def test_a_model_without_batch_norm_is_left_alone() -> None:
     before.load_state_dict(model.state_dict())
     calibrate(model, iter(()), CPU)
     assert not has_running_statistics(model) and same_weights(model, before)
+
+
+def test_kept_statistics_are_used_and_unchanged_while_the_rest_trains() -> None:
+    model = nn.Sequential(tiny_model(), nn.Dropout()).train()
+    norm = model.get_submodule("0.1")
+    before = norm.state_dict()["running_mean"].clone()
+    keep_statistics(model)
+    model(torch.randn(8, 3, 8, 8))
+    assert torch.equal(norm.state_dict()["running_mean"], before)
+    assert model.training and model[1].training

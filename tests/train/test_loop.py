@@ -79,6 +79,14 @@ def test_the_average_is_given_when_the_plan_asks_for_it(tmp_path: Path) -> None:
     assert tiny_run(tmp_path / "none", PLAN)[2].average is None
 
 
+def test_a_plan_may_keep_the_running_statistics_or_count_them_afresh(tmp_path: Path) -> None:
+    fresh = tiny_model().state_dict()["1.running_mean"]
+    kept = tiny_run(tmp_path / "kept", replace(PLAN, keeps_statistics=True))[0].state_dict()["1.running_mean"]
+    counted = tiny_run(tmp_path / "counted", PLAN)[0].state_dict()
+    assert kept.equal(fresh) and not counted["1.running_mean"].equal(fresh)
+    assert counted["1.num_batches_tracked"] == 8
+
+
 def test_another_plan_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     tiny_run(tmp_path, PLAN)
     with pytest.raises(UserError, match=r"lr=0\.02, now it is 0\.5"):

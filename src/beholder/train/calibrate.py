@@ -1,4 +1,4 @@
-"""Batch norm's running statistics, counted afresh before a model is judged or kept.
+"""Batch norm's running statistics: counted afresh before a model is judged or kept, or kept from before.
 
 They are moving averages that trail the weights: after a few hundred steps at a momentum of 0.01 they still hold much of
 their first values, and in evaluation the features come out as noise. "Precise BN", Wu & Johnson 2021, arXiv 2105.07576.
@@ -16,7 +16,18 @@ from beholder.runtime.device import Device
 
 
 def has_running_statistics(model: nn.Module) -> bool:
+    """Whether the model holds a 2-D batch norm."""
     return bool(_norms(model))
+
+
+def keep_statistics(model: nn.Module) -> None:
+    """Let every 2-D batch norm use its running statistics, unchanged, until the next `model.train()`.
+
+    For weights trained elsewhere on far more images: the statistics of a small set cost ImageNet's EfficientNet-Lite0
+    10 points of k-NN accuracy on 3,000 thumbnails before a single weight had moved (52 % to 42 %).
+    """
+    for norm in _norms(model):
+        norm.eval()
 
 
 @torch.no_grad()

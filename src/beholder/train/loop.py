@@ -20,7 +20,7 @@ from beholder.data.stream import ImageStream, prefetch
 from beholder.runtime.device import Device
 from beholder.runtime.seed import seed_everything
 from beholder.train.average import WeightAverage
-from beholder.train.calibrate import calibrate, has_running_statistics
+from beholder.train.calibrate import calibrate, has_running_statistics, keep_statistics
 from beholder.train.optimizer import build_optimizer, named_parameters
 from beholder.train.schedule import warmup_cosine
 from beholder.train.state import TrainState, find_checkpoints, load_checkpoint, read_notes, save_checkpoint
@@ -57,6 +57,8 @@ class Plan:
     max_gradient_norm: float = 1.0
     average_momentum: float = 0.0
     """Of the weights' moving average; 0 keeps none."""
+    keeps_statistics: bool = False
+    """Whether batch norms keep the running statistics that they came with; for weights trained elsewhere."""
     seed: int = 0
     probe_every: int = 0
     """Steps between probes; 0 probes at the end only."""
@@ -122,7 +124,8 @@ def train(
             on_step(report)
             is_last = course.step == plan.num_steps
             if is_last or (plan.probe_every and course.step % plan.probe_every == 0):
-                _calibrate(state, stream, device)
+                if not plan.keeps_statistics:
+                    _calibrate(state, stream, device)
                 _probe(state, probes, course)
             is_due = time.monotonic() - saved_at >= plan.checkpoint_every_seconds
             if is_last or is_due or course.stopped is not None:
@@ -163,6 +166,9 @@ def _advance(state: TrainState, plan: Plan, step: int, batch: Any, device: Devic
     seed_everything(plan.seed, "step", step)
     state.model.train()
     state.objective.train()
+    if plan.keeps_statistics:
+        keep_statistics(state.model)
+        keep_statistics(state.objective)
     multiplier = warmup_cosine(step, plan.num_steps, plan.num_warmup, plan.final_lr)
     for group in state.optimizer.param_groups:
         group["lr"] = group["base_lr"] * multiplier
