@@ -41,11 +41,14 @@ class Diet:
     batch_size: int
     lr: float
     layer_decay: float
+    keeps_statistics: bool
+    """Whether batch norms keep the statistics of their first training: recounted on a small set they cost ten points of
+    k-NN accuracy before any step was taken (benchmarks/objectives_cifar.py)."""
 
 
 DIETS = {
-    "conv": Diet(view_size=128, cache_size=160, batch_size=32, lr=2e-4, layer_decay=1.0),
-    "vit": Diet(view_size=96, cache_size=112, batch_size=48, lr=1e-3, layer_decay=1.0),
+    "conv": Diet(view_size=128, cache_size=160, batch_size=32, lr=2e-4, layer_decay=1.0, keeps_statistics=True),
+    "vit": Diet(view_size=96, cache_size=112, batch_size=48, lr=1e-3, layer_decay=1.0, keeps_statistics=False),
 }
 _MAX_CACHED = 50_000
 _NUM_PROBES = 8
@@ -208,6 +211,7 @@ def _plan(diet: Diet, steps: int, seed: int) -> Plan:
         lr=diet.lr,
         num_warmup=max(1, steps // 10),
         layer_decay=diet.layer_decay,
+        keeps_statistics=diet.keeps_statistics,
         seed=seed,
         probe_every=max(1, steps // _NUM_PROBES),
         checkpoint_every_seconds=20.0,
