@@ -83,7 +83,7 @@ class ConvNorm(nn.Module):
         self.padding = (before, kernel_size - stride - before) if kernel_size > 1 else (0, 0)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F h w"]:
-        if self.conv.groups > 1 and x.device.type == "cpu" and torch.is_grad_enabled():
+        if self.conv.groups > 1 and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled():
             # The backward pass of a depthwise convolution takes four times as long in bfloat16 as in float32 on a CPU.
             with torch.autocast("cpu", enabled=False):
                 return self._filter(x.float())
