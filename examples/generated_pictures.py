@@ -14,16 +14,20 @@ from PIL import Image, ImageDraw, ImageFilter
 
 
 def draw_tile(generator: np.random.Generator, is_scratched: bool, side: int = 128) -> Image.Image:
-    """A tile with cloudy texture and a seam; a scratched one has a bright broken line across it."""
+    """A tile with cloudy texture, a seam and specks; a scratched one has a faint broken line across it too."""
     clouds = Image.fromarray(generator.integers(70, 150, (8, 8), dtype=np.uint8)).resize((side, side), Image.BICUBIC)
-    grain = generator.normal(0, 6, (side, side))
+    grain = generator.normal(0, 9, (side, side))
     tile = Image.fromarray(np.clip(np.asarray(clouds, float) + grain, 0, 255).astype(np.uint8))
     pen = ImageDraw.Draw(tile)
     seam = int(generator.integers(side // 4, 3 * side // 4))
     pen.line([(0, seam), (side, seam + int(generator.integers(-8, 9)))], fill=60, width=2)
+    for x, y in generator.uniform(0, side, (int(generator.integers(2, 7)), 2)):
+        pen.ellipse([x, y, x + 3, y + 3], fill=int(generator.integers(150, 200)))
     if is_scratched:
-        points = [(float(x), float(y)) for x, y in generator.uniform(0.15 * side, 0.85 * side, (3, 2))]
-        pen.line(points, fill=235, width=2)
+        start, length = generator.uniform(0.2 * side, 0.7 * side, 2), generator.uniform(0.15, 0.4) * side
+        angle = generator.uniform(0, 2 * np.pi)
+        end = start + length * np.array([np.cos(angle), np.sin(angle)])
+        pen.line([tuple(start), tuple(end)], fill=int(generator.integers(150, 190)), width=1)
     return tile.filter(ImageFilter.GaussianBlur(0.6))
 
 
