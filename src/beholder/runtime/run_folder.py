@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from beholder.runtime.energy import Cost, Stopwatch
+from beholder.runtime.energy import Cost
 from beholder.runtime.files import read_json, told_kindly, write_json
 from beholder.types import UserError
 
@@ -76,14 +76,11 @@ class RunFolder:
         return self._stage_file(name).exists()
 
     def stage(self, name: str, compute: Callable[[], Any]) -> Any:
-        """The stage's JSON result: loaded when the stage is done, else computed, charged and written."""
+        """The stage's JSON result: loaded when the stage is done, else computed and written."""
         if self.is_done(name):
             return read_json(self._stage_file(name))
         with told_kindly(self.path):
-            watch = Stopwatch()
-            result = compute()
-            self.charge(name, watch.cost())
-            write_json(self._stage_file(name), result)
+            write_json(self._stage_file(name), compute())
         return read_json(self._stage_file(name))
 
     def resolve(self, name: str, compute: Callable[[], Any]) -> Any:

@@ -47,7 +47,7 @@ class Diet:
 
 
 DIETS = {
-    "conv": Diet(view_size=128, cache_size=160, batch_size=32, lr=2e-4, layer_decay=1.0, keeps_statistics=True),
+    "conv": Diet(view_size=112, cache_size=144, batch_size=32, lr=2e-4, layer_decay=1.0, keeps_statistics=True),
     "vit": Diet(view_size=96, cache_size=112, batch_size=48, lr=1e-3, layer_decay=1.0, keeps_statistics=False),
 }
 _MAX_CACHED = 50_000

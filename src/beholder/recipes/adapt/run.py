@@ -108,9 +108,9 @@ def _plan(session: Session, domain: Domain, generic: nn.Module) -> tuple[int, Es
     return timed["steps"], guess
 
 
-def _extract(session: Session, domain: Domain, backbone: nn.Module, stage: str) -> Features:
+def _extract(session: Session, domain: Domain, backbone: nn.Module, stage: str, fold: int = 0) -> Features:
     with session.charged(stage):
-        return extract(session, backbone, domain.samples, stage)
+        return extract(session, backbone, domain.samples, f"{stage} {fold}")
 
 
 def _see_fold(session: Session, domain: Domain, fold: int, generic: nn.Module, features: Features, steps: int) -> Seen:
@@ -125,7 +125,7 @@ def _see_fold(session: Session, domain: Domain, fold: int, generic: nn.Module, f
     session.log.stage(
         "Pretrain", f"{candidate.story['steps']:,} steps of {config.objective} on {len(train):,} images{stopped}"
     )
-    adapted = _extract(session, domain, candidate.backbone, f"adapted features {fold}")
+    adapted = _extract(session, domain, candidate.backbone, "adapted features", fold)
     with session.charged("adapted features"):
         others = (
             fit_space("adapted", [adapted], train, width=width, seed=seed),
