@@ -29,8 +29,6 @@ class AdaptConfig:
     backbone: Literal["conv", "vit"] = "conv"
     """conv continues from ImageNet weights; vit is a small transformer from scratch."""
     objective: Literal["teacher", "masked"] = "teacher"
-    finetune: Literal["off", "low-rank", "full"] = "off"
-    """Whether to also fine-tune the backbone on the labels; kept where validation says that it wins."""
     thorough: bool = False
     """Repeat everything on four grouped folds instead of one split."""
     resolutions: tuple[int, ...] = RESOLUTIONS
