@@ -84,7 +84,7 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F h w"]:
         if self.conv.groups > 1 and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled():
-            # The backward pass of a depthwise convolution takes four times as long in bfloat16 as in float32 on a CPU.
+            # Going back through depthwise convolutions is slower in bfloat16 than in float32 (research/LOG.md).
             with torch.autocast("cpu", enabled=False):
                 return self._filter(x.float())
         return self._filter(x)

@@ -18,7 +18,7 @@ from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.estimate import Estimate
 from beholder.recipes.adapt.galleries import Album
 from beholder.recipes.adapt.health import Health
-from beholder.runtime.energy import Cost
+from beholder.runtime.energy import Cost, per_thousand
 
 _MOST_LISTED = 200
 _MOST_SHOWN = 6
@@ -157,11 +157,11 @@ def cost_section(
     total = Cost()
     for cost in costs.values():
         total = total + cost
-    scale = 1000 / max(num_images, 1)
+    thousand = per_thousand(embedding_cost, num_images)
     return {
         "rows": rows,
         "total": {**asdict(total), "estimated_seconds": guess.total_seconds},
-        "per_thousand": {"seconds": embedding_cost.seconds * scale, "joules": embedding_cost.joules * scale},
+        "per_thousand": {"seconds": thousand.seconds, "joules": thousand.joules},
         "disk_bytes": disk_bytes,
     }
 
