@@ -14,25 +14,30 @@ from beholder.recipes.pick import pick
 from beholder.runtime.device import pick_device
 from beholder.tasks.anomaly import anomaly as _anomaly
 from beholder.tasks.classify import classify as _classify
-from beholder.tasks.embed import ImageInput
+from beholder.tasks.embed import ImageInput, each
 from beholder.types import Answer
 
 __all__ = ["adapt", "anomaly", "classify", "curate", "doctor", "load", "pick"]
 
 
-def classify(model: Bundle | str | Path, images: Iterable[ImageInput], device: str = "auto") -> list[Answer]:
+def classify(
+    model: Bundle | str | Path, images: ImageInput | Iterable[ImageInput], device: str = "auto"
+) -> list[Answer]:
     """Which class each image belongs to: `label`, its probability as `score`, all in `details["probabilities"]`.
 
-    `model` is a bundle or the folder of one; images are files, Pillow images or H W 3 byte arrays. An image that
-    cannot be read is answered with `refused`. Raises UserError when the model was made without labels.
+    `model` is a bundle or the folder of one; `images` is one or many of: files, folders of them, Pillow images, H W 3
+    byte arrays. An image that cannot be read is answered with `refused`. Raises UserError when the model was made
+    without labels.
     """
-    return list(_classify(_bundle(model), images, pick_device(device)))
+    return list(_classify(_bundle(model), each(images), pick_device(device)))
 
 
-def anomaly(model: Bundle | str | Path, images: Iterable[ImageInput], device: str = "auto") -> list[Answer]:
+def anomaly(
+    model: Bundle | str | Path, images: ImageInput | Iterable[ImageInput], device: str = "auto"
+) -> list[Answer]:
     """Whether each image is unusual: `label` "unusual" or "usual", the distance as `score`, threshold and p-value in
     `details`. Arguments as for `classify`. Raises UserError when the model saw too few normal images."""
-    return list(_anomaly(_bundle(model), images, pick_device(device)))
+    return list(_anomaly(_bundle(model), each(images), pick_device(device)))
 
 
 def _bundle(model: Bundle | str | Path) -> Bundle:

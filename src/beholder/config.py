@@ -29,8 +29,10 @@ def to_json(config: Any) -> Any:
     return config
 
 
-def from_json(cls: type[Config], values: Mapping[str, Any], where: str = "") -> Config:
+def from_json(cls: type[Config], values: Any, where: str = "") -> Config:
     """Build `cls` from JSON values; a missing key takes the field's default, an unknown one is refused."""
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where.removesuffix('.') or cls.__name__}={values!r}: expected a group of settings.")
     known = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
         if key not in known:

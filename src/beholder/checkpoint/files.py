@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,9 +17,22 @@ from beholder.types import UserError
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write all tensors in one whole file; `metadata` are short texts that travel in the header."""
+    """Write all tensors in one whole file; `metadata` are short texts that travel in the header.
+
+    Raises OSError when the file system refuses, as other writers do.
+    """
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, lambda temporary: save_file(ready, temporary, dict(metadata or {})))
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(ready, temporary, dict(metadata or {}))
+        except SafetensorError as error:  # a full disk comes as "I/O error: ... (os error 28)"
+            found = re.search(r"\(os error (\d+)\)", str(error))
+            if not found:
+                raise
+            raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
+
+    write_whole(path, write)
 
 
 def load_tensors(path: Path) -> dict[str, Tensor]:
@@ -27,10 +42,10 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise UserError(
-            f"{path} is not a whole safetensors file ({error}); copy or train it again. "
-            "Pickled weights (.pt, .pth, .bin) are never read."
+            f"{path} is not a whole safetensors file ({error}); copy it or train it again "
+            "(pickled weights, .pt, .pth or .bin, are never read)."
         ) from error
 
 
@@ -43,18 +58,16 @@ def load_into(module: nn.Module, tensors: Mapping[str, Tensor], source: Path) ->
         for name in sorted(wanted.keys() & tensors.keys())
         if wanted[name].shape != tensors[name].shape
     ]
-    invalid = sorted(name for name, tensor in tensors.items() if tensor.is_floating_point() and has_nan(tensor))
+    invalid = sorted(name for name, tensor in tensors.items() if not torch.isfinite(tensor).all())
     for what, names in (
         ("lacks", missing),
         ("has unknown", extra),
         ("has misshapen", misshapen),
-        ("has NaN in", invalid),
+        ("has NaN or infinity in", invalid),
     ):
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-            raise UserError(f"{source} {what} {', '.join(names[:3])}{more}; it does not fit its config.json.")
+            reason = "its values are damaged" if names is invalid else "it does not fit its config.json"
+            remedy = "copy the whole folder again, or train it again"
+            raise UserError(f"{source} {what} {', '.join(names[:3])}{more}: {reason}; {remedy}.")
     module.load_state_dict(dict(tensors))
-
-
-def has_nan(tensor: Tensor) -> bool:
-    return bool(torch.isnan(tensor).any())

@@ -18,6 +18,7 @@ def adapt(
     budget: str = "5m",
     backbone: Literal["conv", "vit"] = "conv",
     objective: Literal["teacher", "masked"] = "teacher",
+    finetune: Literal["none", "low-rank", "full"] = "none",
     resolutions: tuple[int, ...] = (128, 224, 300),
     thorough: bool = False,
     seed: int = 0,
@@ -51,6 +52,9 @@ def adapt(
         conv continues from ImageNet weights; vit is a small transformer from scratch.
     objective
         Self-distillation with a moving-average teacher, or masked prediction.
+    finetune
+        Let the backbone learn from the labels too, by low-rank updates or with all its weights; kept only where it
+        wins on training images that it was not shown.
     resolutions
         Sides in pixels of the squares that the backbone sees; one side is faster, several see faults of several sizes.
     thorough
@@ -71,9 +75,8 @@ def adapt(
 
     results = run(
         photos, out=out, labels=labels, group=group, normal=normal, budget=budget, backbone=backbone,
-        objective=objective,
-        resolutions=resolutions, thorough=thorough, seed=seed, device=device, threads=threads, max_pixels=max_pixels,
-        log=log,
+        objective=objective, finetune=finetune, resolutions=resolutions, thorough=thorough, seed=seed, device=device,
+        threads=threads, max_pixels=max_pixels, log=log,
     )  # fmt: skip
     hint = f"Next      beholder {'classify' if 'score' in results else 'anomaly'} {out / 'model'} IMAGE..."
     log.result({"results": results}, hint)

@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from beholder.data.sources import read_source
 from beholder.runtime.log import Log
-from beholder.types import Answer, Sample, UserError
+from beholder.tasks.embed import ImageInput, each
+from beholder.types import Answer, UserError
 
 
 def print_answers(
     inputs: Sequence[Path],
-    run: Callable[[Iterable[Sample]], Iterator[Answer]],
+    run: Callable[[Iterable[ImageInput]], Iterator[Answer]],
     line: str,
     log: Log,
 ) -> None:
@@ -23,9 +23,9 @@ def print_answers(
     """
     if not inputs:
         raise UserError("No image was named; give image files or folders after the model.")
-    samples = list(_samples(inputs))
+    images = list(each(inputs))
     num_answered = 0
-    for answer in run(samples):
+    for answer in run(images):
         if answer.refused is not None:
             log.result({"key": answer.key, "refused": answer.refused}, f"{answer.key}  refused: {answer.refused}")
             continue
@@ -34,17 +34,7 @@ def print_answers(
         text = line.format(label=answer.label, score=answer.score, **answer.details)
         log.result({name: _plain(one) for name, one in value.items()}, f"{answer.key}  {text}")
     if not num_answered:
-        raise UserError(f"None of the {len(samples)} images could be read; the reasons stand above.")
-
-
-def _samples(inputs: Sequence[Path]) -> Iterator[Sample]:
-    for path in inputs:
-        if path.is_dir():
-            yield from (
-                Sample(key=str(path / one.key), path=one.path, data=one.data) for one in read_source(path).samples
-            )
-        else:
-            yield Sample(key=str(path), path=path)
+        raise UserError(f"None of the {len(images)} images could be read; the reasons stand above.")
 
 
 def _plain(value: object) -> object:

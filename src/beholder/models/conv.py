@@ -6,7 +6,7 @@ Architecture of Tan & Le (2019, arXiv 1905.11946) in its Lite form: ReLU6, no sq
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -48,6 +48,8 @@ class EfficientNetLiteConfig:
     """Width of the classifier; 0 builds none."""
     norm_eps: float = 1e-3
     norm_momentum: float = 0.01
+    is_folded: bool = False
+    """Whether every norm is folded into its convolution: for inference only."""
 
 
 PRESETS = {
@@ -75,8 +77,9 @@ class ConvNorm(nn.Module):
         is_linear: bool = False,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(num_inputs, num_outputs, kernel_size, stride, groups=groups, bias=False)
-        self.norm = nn.BatchNorm2d(num_outputs, config.norm_eps, config.norm_momentum)
+        self.conv = nn.Conv2d(num_inputs, num_outputs, kernel_size, stride, groups=groups, bias=config.is_folded)
+        norm = nn.BatchNorm2d(num_outputs, config.norm_eps, config.norm_momentum)
+        self.norm = nn.Identity() if config.is_folded else norm
         self.is_linear = is_linear
         # TensorFlow's "same" padding on even inputs: the odd pixel goes to the right and the bottom.
         before = (kernel_size - stride) // 2
@@ -96,7 +99,7 @@ class ConvNorm(nn.Module):
         else:
             x = self.conv(F.pad(x, (before, after, before, after)))
         x = self.norm(x)
-        return x if self.is_linear else F.relu6(x, inplace=not torch.is_grad_enabled())
+        return x if self.is_linear else F.relu6(x, inplace=True)
 
     @torch.no_grad()
     def fold(self) -> None:
@@ -181,9 +184,10 @@ class EfficientNetLite(nn.Module):
     def folded(self) -> EfficientNetLite:
         """A copy for inference with every norm folded into its convolution: the same outputs, about a third faster."""
         copied = copy.deepcopy(self).eval().requires_grad_(False)
-        for module in list(copied.modules()):
+        for module in list(copied.modules()) if not self.config.is_folded else ():
             if isinstance(module, ConvNorm):
                 module.fold()
+        copied.config = replace(self.config, is_folded=True)
         return copied.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (torch's stub lacks it)
 
 

@@ -46,20 +46,17 @@ class RunFolder:
         with told_kindly(path):
             if path.exists() and not path.is_dir():
                 raise UserError(f"--out {path} is a file; name a new folder.")
-            known = path / "recipe.json"
-            if (path / "results.json").exists():
-                raise UserError(f"{path} holds a finished run; choose another --out, or delete that folder first.")
-            if path.exists() and not known.exists() and _has_foreign_files(path):
+            _refuse_finished(path)
+            if path.exists() and not (path / "recipe.json").exists() and _has_foreign_files(path):
                 raise UserError(f"{path} holds other files and no run; choose a new folder for --out.")
             (path / "stages").mkdir(parents=True, exist_ok=True)
             lock = _lock(path)
-            recipe = json.loads(json.dumps(recipe))
-            begun = read_json(known) if known.exists() else {}
-            if begun.keys() <= {"asked"}:  # nothing was decided yet: a first try with a mistake in it may be mended
-                write_json(known, {"asked": recipe})
-                return cls(path, lock, is_resumed=False)
-            _refuse_other_recipe(path, begun["asked"], recipe)
-            return cls(path, lock, is_resumed=True)
+            try:
+                _refuse_finished(path)  # another process may have finished it since
+                return cls(path, lock, is_resumed=_begin(path, json.loads(json.dumps(recipe))))
+            except BaseException:
+                os.close(lock)
+                raise
 
     def __enter__(self) -> RunFolder:
         return self
@@ -142,6 +139,22 @@ def _append(path: Path, entry: dict[str, Any]) -> None:
                 content = path.read_bytes()
                 handle.truncate(content.rfind(b"\n") + 1)
         handle.write((json.dumps(entry, ensure_ascii=False) + "\n").encode())
+
+
+def _refuse_finished(path: Path) -> None:
+    if (path / "results.json").exists():
+        raise UserError(f"{path} holds a finished run; choose another --out, or delete that folder first.")
+
+
+def _begin(path: Path, recipe: dict[str, Any]) -> bool:
+    """Write down what was asked, or compare it with what was; whether there is something to resume."""
+    known = path / "recipe.json"
+    begun = read_json(known) if known.exists() else {}
+    if begun.keys() <= {"asked"}:  # nothing was decided yet: a first try with a mistake in it may be mended
+        write_json(known, {"asked": recipe})
+        return False
+    _refuse_other_recipe(path, begun["asked"], recipe)
+    return True
 
 
 def _lock(path: Path) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from beholder.data.decode import Limits, Unreadable, decode
+from beholder.data.sources import read_source
 from beholder.data.tones import to_rgb
 from beholder.pretrained.bundle import Bundle
 from beholder.runtime.device import Device, pick_device
@@ -34,6 +35,18 @@ class Embedded:
     """H W 3 bytes."""
     embedding: Float[Tensor, " D"] | None
     refused: str | None = None
+
+
+def each(images: ImageInput | Iterable[ImageInput]) -> Iterator[ImageInput]:
+    """One input or many, one by one; a folder stands for the images in it, whatever its layout."""
+    if isinstance(images, str | Path | Sample | Image.Image) or (isinstance(images, np.ndarray) and images.ndim == 3):
+        images = [images]
+    for image in images:
+        if isinstance(image, str | Path) and _is_folder(Path(image)):
+            for sample in read_source(Path(image)).samples:
+                yield replace(sample, key=str(Path(image) / sample.key))
+        else:
+            yield image
 
 
 def embed(bundle: Bundle, images: Iterable[ImageInput], device: Device | None = None) -> Iterator[Embedded]:
@@ -73,6 +86,13 @@ def _embed_batch(bundle: Bundle, batch: list[tuple[str, np.ndarray | str]], devi
             yield Embedded(key, None, None, image)
         else:
             yield Embedded(key, image, next(embeddings))
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # such as a name that is too long; decoding tells the reason
+        return False
 
 
 def _decode(image: ImageInput, number: int) -> tuple[str, np.ndarray | str]:

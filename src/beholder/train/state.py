@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from beholder.runtime.files import read_json, told_kindly, write_json, write_whole
+from beholder.checkpoint.files import save_tensors
+from beholder.runtime.files import read_json, told_kindly, write_json
 from beholder.train.average import WeightAverage
 from beholder.types import UserError
 
@@ -46,7 +47,7 @@ def save_checkpoint(state: TrainState, folder: Path, step: int, notes: Mapping[s
         folder.mkdir(parents=True, exist_ok=True)
         path = _tensor_path(folder, step)
         tensors = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in _walk(state)}
-        write_whole(path, lambda temporary: save_file(tensors, temporary))
+        save_tensors(path, tensors)
         write_json(path.with_suffix(".json"), {"step": step, **notes})
         for old in find_checkpoints(folder)[:-num_kept]:
             _tensor_path(folder, old).with_suffix(".json").unlink()  # first what says that it exists

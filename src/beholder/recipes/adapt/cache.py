@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 
 from beholder.data.decode import Limits
 from beholder.data.parallel import decoded
+from beholder.recipes.adapt.arrays import create_array
 from beholder.runtime.files import read_json, write_json
 from beholder.runtime.log import Log
 from beholder.tokenizers.pixels import resize
@@ -22,7 +23,7 @@ def cache_pixels(
     """All samples as squares, mapped from one file; made once, then only opened."""
     path, mark = folder / "pixels.npy", folder / "done.json"
     if not mark.exists():
-        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(len(samples), 3, size, size))
+        array = create_array(path, np.uint8, (len(samples), 3, size, size))
         with log.progress("Cache", len(samples)) as advance:
             for row, image in enumerate(decoded(samples, limits, num_workers, at_least=size)):
                 array[row] = resize(image, size).transpose(2, 0, 1)

@@ -11,6 +11,7 @@ from torch import nn
 from beholder.data.decode import decode
 from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.features import BATCH_SIZE, prepare, see
+from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.settings import AdaptConfig
 from beholder.runtime.energy import peak_memory_bytes
@@ -39,19 +40,21 @@ class Estimate:
         return f"about {duration(self.total_seconds)} ({parts}), {need}"
 
 
-def estimate(session: Session, domain: Domain, backbone: nn.Module, pretraining_seconds: float) -> Estimate:
+def estimate(session: Session, domain: Domain, backbone: nn.Module, pretraining: Timed, tuning: Timed) -> Estimate:
     """Time a batch of the domain's own images through the generic backbone and scale it up."""
     config = session.config
     seconds_per_image, width = _time_images(session, domain, backbone)
-    num_images, num_folds, has_pretraining = len(domain.samples), len(domain.folds), pretraining_seconds > 0
+    num_images, num_folds, has_pretraining = len(domain.samples), len(domain.folds), pretraining.steps > 0
     seconds = {"features": seconds_per_image * num_images}
     if has_pretraining:
-        seconds["pretraining"] = pretraining_seconds * num_folds
+        seconds["pretraining"] = pretraining.seconds * num_folds
         seconds["adapted features"] = seconds_per_image * num_images * num_folds
     if domain.is_judged:
         seconds["curve"] = _curve_seconds(config, len(domain.folds[0].train), has_pretraining) * num_folds
+    if tuning.steps:
+        seconds["fine-tuning"] = tuning.seconds + seconds_per_image * num_images
     seconds["report"] = 10.0 + seconds_per_image * 500
-    num_tables = 1 + num_folds * has_pretraining
+    num_tables = 1 + num_folds * has_pretraining + (tuning.steps > 0)
     cached = has_pretraining * min(num_images, 50_000) * 3 * 160 * 160
     disk_bytes = num_tables * num_images * width * 2 + cached + 60_000_000
     memory_bytes = peak_memory_bytes() + 500_000_000 + num_images * config.embedding_width * 4 * 3

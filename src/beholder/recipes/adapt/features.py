@@ -15,6 +15,7 @@ from torch import nn
 from beholder.data.parallel import decoded
 from beholder.models.conv import EfficientNetLite
 from beholder.models.heads import describe
+from beholder.recipes.adapt.arrays import create_array, open_array
 from beholder.recipes.adapt.session import Session
 from beholder.runtime.device import Device
 from beholder.runtime.files import read_json, write_json
@@ -51,7 +52,7 @@ def extract(session: Session, backbone: nn.Module, samples: Sequence[Sample], na
             for array, value in zip(
                 arrays, see(backbone, batch, resolutions, session.pixels, session.device), strict=True
             ):
-                array[rows] = value
+                array[rows] = in_range(value)
             advance(rows.stop - rows.start)
             if rows.stop % _ROWS_BETWEEN_SAVES < BATCH_SIZE or rows.stop == len(samples):
                 for array in arrays:
@@ -94,9 +95,13 @@ def _widths(session: Session, backbone: nn.Module) -> dict[str, int]:
 
 
 def _open(path: Path, shape: tuple[int, int]) -> np.memmap:
-    if path.exists():
-        return np.lib.format.open_memmap(path, mode="r+")
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    return open_array(path) if path.exists() else create_array(path, np.float16, shape)
+
+
+def in_range(rows: Float[np.ndarray, "m F"]) -> Float[np.ndarray, "m F"]:
+    """Without NaN and within half precision: what pretraining blew up is judged (badly), not tripped over."""
+    largest = float(np.finfo(np.float16).max)
+    return np.nan_to_num(rows, nan=0.0).clip(-largest, largest)
 
 
 def rows_of(array: np.ndarray, rows: Int[np.ndarray, " m"]) -> Float[np.ndarray, "m F"]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from beholder.evaluate.label_curve import Fold
 from beholder.metrics.calibration import expected_calibration_error
@@ -28,49 +28,71 @@ class Fitted:
     space: Space
     readout: Readout
     validation: float
-    """AUC of the left-out predictions."""
+    """AUC of the left-out predictions of the images that may judge."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What validation says about replacing the generic space."""
+    """What validation says about replacing one space by another."""
 
-    generic: Fitted
+    reference: Fitted
     candidate: Fitted | None
     """The best of the others; None when there are none."""
     gain: float
-    """Candidate's validation AUC minus the generic one's."""
+    """Candidate's validation AUC minus the reference's."""
     error: float
     """Standard error of the gain over groups."""
 
     @property
     def prefers_candidate(self) -> bool:
-        """By more than one standard error, so that a tie keeps the generic model (Breiman et al. 1984)."""
+        """By more than one standard error, so that a tie keeps the reference (Breiman et al. 1984)."""
         return self.candidate is not None and self.gain > self.error
 
 
-def fit_space_head(domain: Domain, fold: Fold, space: Space, seed: int) -> Fitted:
-    """The head on all labels of the fold's training part."""
+def fit_space_head(
+    domain: Domain, fold: Fold, space: Space, seed: int, unseen: Bool[np.ndarray, " m"] | None = None
+) -> Fitted:
+    """The head on all labels of the fold's training part.
+
+    `unseen` marks those of its images whose labels the space was not taught; without it, the space was taught none.
+    """
     train = fold.train
     readout = fit_readout(
         space.embedding[train], domain.labels[train], domain.groups[train], len(domain.classes),
-        seed=derive(seed, "head") % 2**32,
+        unseen=unseen, seed=derive(seed, "head") % 2**32,
     )  # fmt: skip
-    every = np.ones((1, len(train)))
-    return Fitted(space, readout, float(auc(readout.left_out, domain.labels[train], every)[0]))
+    judged = _judged(fold, unseen)
+    every = np.ones((1, int(judged.sum())))
+    return Fitted(space, readout, float(auc(readout.left_out[judged], domain.labels[train[judged]], every)[0]))
 
 
-def choose(domain: Domain, fold: Fold, generic: Space, others: Sequence[Space], seed: int) -> Choice:
-    """Fit every space's head and compare on left-out groups; the test part is not looked at."""
-    reference = fit_space_head(domain, fold, generic, seed)
-    fitted = [fit_space_head(domain, fold, space, seed) for space in others]
+def choose(
+    domain: Domain,
+    fold: Fold,
+    before: Space,
+    others: Sequence[Space],
+    seed: int,
+    unseen: Bool[np.ndarray, " m"] | None = None,
+) -> Choice:
+    """Fit every space's head and compare on left-out groups; the test part is not looked at.
+
+    Where labels taught one of the spaces, all are compared on the images marked as `unseen`.
+    """
+    reference = fit_space_head(domain, fold, before, seed, unseen)
+    fitted = [fit_space_head(domain, fold, space, seed, unseen) for space in others]
     if not fitted:
         return Choice(reference, None, 0.0, 0.0)
     best = max(fitted, key=lambda one: np.nan_to_num(one.validation, nan=0.0))
-    labels, groups = domain.labels[fold.train], domain.groups[fold.train]
+    judged = _judged(fold, unseen)
+    labels, groups = domain.labels[fold.train[judged]], domain.groups[fold.train[judged]]
     weights = group_weights(groups, numpy_generator(seed, "validation"))
-    difference = auc(best.readout.left_out, labels, weights) - auc(reference.readout.left_out, labels, weights)
-    return Choice(reference, best, best.validation - reference.validation, float(np.nanstd(difference)))
+    resampled = [auc(one.readout.left_out[judged], labels, weights) for one in (best, reference)]
+    error = float(np.nanstd(resampled[0] - resampled[1]))
+    return Choice(reference, best, best.validation - reference.validation, error)
+
+
+def _judged(fold: Fold, unseen: Bool[np.ndarray, " m"] | None) -> Bool[np.ndarray, " m"]:
+    return np.ones(len(fold.train), bool) if unseen is None else unseen
 
 
 def random_split(domain: Domain, fold: Fold, space: Space, seed: int) -> dict[str, object]:

@@ -122,7 +122,8 @@ def check_heat(
         f"{100 * deletion.random_drop:.0f}."
     )
     told = asdict(deletion)
-    return {"sentence": sentence, "deletion": {**told, "num": told.pop("num_images")}}
+    num = told.pop("num_images")
+    return {"sentence": sentence, "deletion": {**told, "num": num}}
 
 
 def unusual_gallery(domain: Domain, unusual: Unusual, album: Album) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch import nn
 from beholder.metrics.embeddings import effective_rank, knn_accuracy
 from beholder.models.families import Backbone
 from beholder.models.heads import describe
+from beholder.recipes.adapt.features import in_range
 from beholder.runtime.device import Device
 from beholder.runtime.seed import numpy_generator
 from beholder.tokenizers.pixels import PixelConfig, normalise
@@ -68,6 +69,8 @@ class Guard:
     def __call__(self, model: nn.Module, step: int) -> dict[str, float]:
         """Rank and k-NN accuracy now. Raises StopTraining when the features became worse."""
         now = self.look(model)
+        if now["rank"] == 0.0:
+            raise StopTraining("the features blew up: half precision, in which they are kept, does not hold them")
         if now["rank"] < SMALLEST_RANK_SHARE * self.before["rank"]:
             raise StopTraining(
                 f"the features collapsed: their effective rank fell from {self.before['rank']:.0f} to {now['rank']:.0f}"
@@ -82,7 +85,7 @@ class Guard:
         return now
 
     def look(self, model: nn.Module) -> dict[str, float]:
-        """Effective rank of the descriptors, and k-NN accuracy where there are labels."""
+        """Effective rank of the descriptors, and k-NN accuracy where there are labels; 0 where they blew up."""
         was_training = model.training
         model.eval()
         with torch.inference_mode(), self.device.autocast():
@@ -92,6 +95,8 @@ class Guard:
             ]
         model.train(was_training)
         rows = torch.cat(parts).numpy()
+        if not np.array_equal(rows, in_range(rows)):
+            return {"rank": 0.0, **({} if self.labels is None else {"knn": 0.0})}
         rows = (rows - rows.mean(0)) / np.maximum(rows.std(0), 1e-6)
         seen = {"rank": effective_rank(rows)}
         if self.labels is not None:

@@ -16,7 +16,7 @@ from beholder.data.augment import AugmentConfig, augment
 from beholder.metrics.embeddings import effective_rank, knn_accuracy, view_consistency
 from beholder.models.heads import describe
 from beholder.recipes.adapt.domain import Domain
-from beholder.recipes.adapt.features import prepare
+from beholder.recipes.adapt.features import in_range, prepare
 from beholder.recipes.adapt.spaces import Space
 from beholder.runtime.device import Device
 from beholder.runtime.seed import derive, numpy_generator, torch_generator
@@ -87,7 +87,7 @@ def consistency_of(
                 rows.append(
                     torch.cat([describe(ready(part.to(device.torch_device))).cpu() for part in views.split(32)])
                 )
-        sides.append(torch.cat(rows, dim=1).numpy())
+        sides.append(in_range(torch.cat(rows, dim=1).numpy()))
     centre, spread = sides[0].mean(0), np.maximum(sides[0].std(0), 1e-6)
     return view_consistency((sides[0] - centre) / spread, (sides[1] - centre) / spread)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from beholder.objectives.teacher import SelfDistillation
 from beholder.recipes.adapt.cache import cache_pixels
 from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.guard import Guard
+from beholder.recipes.adapt.pace import Timed, noise_pictures, seconds_per_step
 from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.settings import AdaptConfig, Budget
 from beholder.runtime.energy import Stopwatch
@@ -27,8 +27,7 @@ from beholder.runtime.files import told_kindly
 from beholder.runtime.seed import derive, seed_everything
 from beholder.tokenizers.pixels import PixelConfig
 from beholder.train.loop import Plan, train
-from beholder.train.optimizer import build_optimizer, named_parameters
-from beholder.train.step import Diverged, StepReport, move_batch, take_step
+from beholder.train.step import Diverged, StepReport
 
 
 @dataclass(frozen=True)
@@ -161,36 +160,16 @@ def build_objective(config: AdaptConfig, backbone: nn.Module) -> nn.Module:
     return SelfDistillation(backbone) if config.objective == "teacher" else MaskedPrediction(backbone)
 
 
-@dataclass(frozen=True)
-class Timed:
-    """What a budget buys on this machine."""
-
-    steps: int
-    seconds_per_step: float
-
-
 def steps_for(session: Session, budget: Budget, generic: nn.Module) -> Timed:
     """How many steps the budget buys here, from timed steps on noise; decided once and kept in `recipe.json`."""
     if budget.is_none:
         return Timed(0, 0.0)
     config, device = session.config, session.device
     diet = DIETS[config.backbone]
-    noise = np.random.default_rng(0).integers(0, 256, (diet.batch_size, 3, diet.cache_size, diet.cache_size), np.uint8)
-    stream = _stream(noise, diet, config, session.pixels, 0)
-    backbone = start_backbone(config, generic).to(device.torch_device)
-    objective = build_objective(config, backbone).to(device.torch_device)
-    optimizer = build_optimizer(named_parameters(backbone, objective), lr=1e-6, weight_decay=0.0, layer_decay=1.0)
-    seconds = []
-    for step in range(2 if budget.steps else 5):
-        began = time.perf_counter()
-        batch = move_batch(stream.batch(step), device)
-        report = take_step(
-            backbone, objective, optimizer, batch, step=step, device=device, num_micro_batches=1, max_gradient_norm=1.0
-        )
-        objective.after_step(backbone, 0.5)  # type: ignore[operator]
-        assert np.isfinite(report.losses["total"])
-        seconds.append(time.perf_counter() - began)
-    per_step = float(np.median(seconds[1:]))
+    backbone = start_backbone(config, generic)
+    stream = _stream(noise_pictures(diet.batch_size, diet.cache_size), diet, config, session.pixels, 0)
+    num_timed = 1 if budget.steps else 4
+    per_step = seconds_per_step(backbone, build_objective(config, backbone), stream, device, num_timed)
     return Timed(budget.steps or max(1, int((budget.seconds or 0.0) / per_step)), per_step)
 
 

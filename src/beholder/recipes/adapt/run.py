@@ -21,6 +21,8 @@ from beholder.pretrained.catalogue import efficientnet_lite0
 from beholder.recipes.adapt.domain import Domain, read_domain
 from beholder.recipes.adapt.estimate import Estimate, estimate
 from beholder.recipes.adapt.features import Features, extract
+from beholder.recipes.adapt.finetune import obstacle, tuning_steps
+from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.adapt.pretrain import pretrain, steps_for
 from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.settings import RESOLUTIONS, AdaptConfig, check, parse_budget
@@ -43,6 +45,7 @@ def adapt(
     budget: str = "5m",
     backbone: Literal["conv", "vit"] = "conv",
     objective: Literal["teacher", "masked"] = "teacher",
+    finetune: Literal["none", "low-rank", "full"] = "none",
     resolutions: tuple[int, ...] = RESOLUTIONS,
     thorough: bool = False,
     seed: int = 0,
@@ -65,6 +68,7 @@ def adapt(
         budget=budget,
         backbone=backbone,
         objective=objective,
+        finetune=finetune,
         resolutions=tuple(resolutions),
         thorough=thorough,
         seed=seed,
@@ -87,25 +91,29 @@ def _adapt(session: Session) -> dict[str, Any]:
     with session.charged("read and curate"):
         domain = read_domain(config, run, session.limits, session.device.num_threads, session.log)
     generic = efficientnet_lite0()
-    steps, guess = _plan(session, domain, generic)
+    steps, tuning_steps, guess = _plan(session, domain, generic)
     features = _extract(session, domain, generic, "features")
     seen = [_see_fold(session, domain, fold, generic, features, steps) for fold in range(len(domain.folds))]
-    return tell(session, domain, generic, features, seen, guess)
+    return tell(session, domain, generic, features, seen, guess, tuning_steps)
 
 
-def _plan(session: Session, domain: Domain, generic: nn.Module) -> tuple[int, Estimate]:
-    """Steps that the budget buys and what all of it will cost: decided once, kept in `recipe.json`."""
-    run, config = session.run, session.config
-    budget = parse_budget(config.budget)
+def _plan(session: Session, domain: Domain, generic: nn.Module) -> tuple[int, int, Estimate]:
+    """Steps of pretraining and of fine-tuning, and what all will cost: decided once, kept in `recipe.json`."""
+    run, config, log = session.run, session.config, session.log
+    if config.finetune != "none" and (why := obstacle(domain, config.seed)):
+        log.warn(f"--finetune {config.finetune} is left out: {why}")
     with session.charged("estimate"):
-        timed = run.resolve("pretraining", lambda: asdict(steps_for(session, budget, generic)))
+        pretraining = run.resolve(
+            "pretraining", lambda: asdict(steps_for(session, parse_budget(config.budget), generic))
+        )
+        tuning = run.resolve("finetuning", lambda: asdict(tuning_steps(session, domain, generic)))
         told = run.resolve(
             "estimate",
-            lambda: asdict(estimate(session, domain, generic, timed["steps"] * timed["seconds_per_step"])),
+            lambda: asdict(estimate(session, domain, generic, Timed(**pretraining), Timed(**tuning))),
         )
     guess = Estimate(**told)
-    session.log.stage("Estimate", guess.sentence)
-    return timed["steps"], guess
+    log.stage("Estimate", guess.sentence)
+    return pretraining["steps"], tuning["steps"], guess
 
 
 def _extract(session: Session, domain: Domain, backbone: nn.Module, stage: str, fold: int = 0) -> Features:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from beholder.data.decode import Limits
 from beholder.recipes.adapt.settings import AdaptConfig
-from beholder.runtime.device import Device
+from beholder.runtime.device import Device, release_freed_memory
 from beholder.runtime.energy import Stopwatch
 from beholder.runtime.log import Log
 from beholder.runtime.run_folder import RunFolder
@@ -28,9 +28,10 @@ class Session:
 
     @contextmanager
     def charged(self, stage: str) -> Iterator[None]:
-        """Book what the block costs to `stage`."""
+        """Book what the block costs to `stage`; the memory that it leaves behind goes back to the system."""
         watch = Stopwatch()
         try:
             yield
         finally:
             self.run.charge(stage, watch.cost())
+            release_freed_memory()

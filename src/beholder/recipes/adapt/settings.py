@@ -29,6 +29,8 @@ class AdaptConfig:
     backbone: Literal["conv", "vit"] = "conv"
     """conv continues from ImageNet weights; vit is a small transformer from scratch."""
     objective: Literal["teacher", "masked"] = "teacher"
+    finetune: Literal["none", "low-rank", "full"] = "none"
+    """Whether the backbone also learns from the labels, by thin matrices or with all its weights."""
     thorough: bool = False
     """Repeat everything on four grouped folds instead of one split."""
     resolutions: tuple[int, ...] = RESOLUTIONS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +14,7 @@ from beholder.evaluate.report import write_report
 from beholder.evaluate.verdict import Verdict
 from beholder.pretrained.bundle import Bundle
 from beholder.recipes.adapt import findings, galleries
+from beholder.recipes.adapt.decide import Shipped, decide, decide_tuned
 from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.embedding_verdict import judge_embeddings
 from beholder.recipes.adapt.estimate import Estimate
@@ -32,15 +32,6 @@ from beholder.runtime.machine import machine
 from beholder.version import VERSION
 
 
-@dataclass(frozen=True)
-class Shipped:
-    """What goes into the bundle, and why."""
-
-    space: Space
-    backbones: tuple[nn.Module, ...]
-    reason: str
-
-
 def tell(
     session: Session,
     domain: Domain,
@@ -48,6 +39,7 @@ def tell(
     features: Features,
     seen: Sequence[Seen],
     guess: Estimate,
+    tuning_steps: int,
 ) -> dict[str, Any]:
     """Everything after the spaces are there; returns `results.json`, whose writing ends the run."""
     album = galleries.Album(domain, session.limits, session.device.num_threads)
@@ -60,13 +52,19 @@ def tell(
             judgement = _judge(session, domain, features, seen, choice) if domain.is_judged else None
     verdict = judgement.verdict if judgement else judge_embeddings(domain, health, session.config.seed)
     session.log.stage("Verdict", verdict.sentence)
-    shipped = _ship_which(generic, seen[0], choice, verdict)
+    shipped = decide(generic, seen[0], choice, verdict)
+    untuned, tuning = shipped.space, None
+    if tuning_steps:
+        with session.charged("fine-tuning"):
+            shipped, tuning = decide_tuned(session, domain, generic, features, shipped, tuning_steps)
+        session.log.stage("Fine-tune", tuning["sentence"])
     with session.charged("unusual images"):
-        unusual = find_unusual(domain, domain.training_images(0), shipped.space, session.config.seed)
-    results = _begin_results(session, domain, seen[0], verdict, shipped, health)
+        taught = shipped.tuned.shown if shipped.tuned else None
+        unusual = find_unusual(domain, domain.training_images(0), shipped.space, session.config.seed, taught)
+    results = _begin_results(session, domain, seen[0], verdict, shipped, health, tuning)
     with session.charged("report"):
-        bundle = _bundle(session, domain, shipped, choice, unusual)
-        _show(session, domain, bundle, shipped, choice, judgement, unusual, album, results)
+        bundle = _bundle(session, domain, shipped, unusual)
+        _show(session, domain, bundle, shipped, untuned, judgement, unusual, album, results)
     return _finish(session, domain, bundle, results, guess, album)
 
 
@@ -117,38 +115,24 @@ def _standardised(rows: np.ndarray) -> np.ndarray:
     return (rows - rows.mean(0)) / np.maximum(rows.std(0), 1e-6)
 
 
-def _ship_which(generic: nn.Module, seen: Seen, choice: Choice | None, verdict: Verdict) -> Shipped:
-    """The candidate only when validation prefers it, the guard let it pass and the test does not speak against it."""
-    keep = Shipped(seen.generic, (generic,), "")
-    candidate = seen.candidate
-    if candidate is None:
-        return Shipped(keep.space, keep.backbones, "no pretraining was asked for")
-    if candidate.stopped:
-        return Shipped(keep.space, keep.backbones, f"the guard stopped pretraining: {candidate.stopped}")
-    if choice is None:
-        return Shipped(
-            keep.space, keep.backbones, "without labels nothing shows that the adapted features serve better"
-        )
-    gain = f"{100 * choice.gain:+.1f} points, standard error {100 * choice.error:.1f}"
-    told = f"on left-out training groups the gain was {gain}"
-    if verdict.outcome == "hurt":
-        return Shipped(keep.space, keep.backbones, "the test part says that adapting hurt")
-    if not choice.prefers_candidate or choice.candidate is None:
-        return Shipped(keep.space, keep.backbones, f"validation did not prefer the adapted features: {told}")
-    space = choice.candidate.space
-    adapted = (candidate.backbone,) if space.name == "adapted" else (generic, candidate.backbone)
-    return Shipped(space, adapted, f"validation preferred it: {told}")
-
-
 def _begin_results(
-    session: Session, domain: Domain, seen: Seen, verdict: Verdict, shipped: Shipped, health: Sequence[Health]
+    session: Session,
+    domain: Domain,
+    seen: Seen,
+    verdict: Verdict,
+    shipped: Shipped,
+    health: Sequence[Health],
+    tuning: dict[str, Any] | None,
 ) -> dict[str, Any]:
     config = session.config
     guard = seen.candidate.stopped if seen.candidate else None
-    protocol = f"{len(domain.folds)} grouped fold(s), {config.num_label_seeds} label seeds, {domain.group_source}"
-    section = findings.verdict_section(
-        verdict, [f"Shipped: {shipped.space.name}, because {shipped.reason}."], shipped.space.name, guard
-    )
+    num_folds = len(domain.folds)
+    folds = "one grouped split" if num_folds == 1 else f"{num_folds} grouped folds"
+    protocol = f"{folds}, {config.num_label_seeds} label seeds, {domain.group_source}"
+    details = [f"Shipped: {shipped.space.name}, because {shipped.reason}."]
+    if tuning:
+        details.append(tuning["sentence"])
+    section = findings.verdict_section(verdict, details, shipped.space.name, guard)
     return {
         "version": VERSION,
         "name": session.run.path.name,
@@ -160,20 +144,18 @@ def _begin_results(
         "verdict": {**section, "protocol": protocol},
         "embeddings": findings.embeddings_section(health, []),
         "training": _training(session, seen),
+        "finetuning": tuning,
     }
 
 
-def _bundle(
-    session: Session, domain: Domain, shipped: Shipped, choice: Choice | None, unusual: Unusual | None
-) -> Bundle:
+def _bundle(session: Session, domain: Domain, shipped: Shipped, unusual: Unusual | None) -> Bundle:
     """The model as it will be saved, ready to predict; its card is written when all is known."""
-    fitted = _shipped_head(shipped, choice)
     facts = {"made_by": f"beholder {VERSION}", "false_alarm_rate": FALSE_ALARM_RATE}
     return build_bundle(
         shipped.backbones,
         shipped.space,
         session.config.resolutions,
-        fitted.readout if fitted else None,
+        shipped.fitted.readout if shipped.fitted else None,
         unusual,
         domain.classes,
         session.pixels,
@@ -182,18 +164,12 @@ def _bundle(
     )
 
 
-def _shipped_head(shipped: Shipped, choice: Choice | None) -> Any:
-    if choice is None:
-        return None
-    return choice.generic if shipped.space.name == "generic" else choice.candidate
-
-
 def _show(
     session: Session,
     domain: Domain,
     bundle: Bundle,
     shipped: Shipped,
-    choice: Choice | None,
+    untuned: Space,
     judgement: Judgement | None,
     unusual: Unusual | None,
     album: galleries.Album,
@@ -202,14 +178,14 @@ def _show(
     """Fill the sections that show pictures and scores."""
     device, seed = session.device, session.config.seed
     bundle.model.to(device.torch_device)
-    fitted, test = _shipped_head(shipped, choice), domain.folds[0].test
+    fitted, test = shipped.fitted, domain.folds[0].test
     if judgement:
         results["curve"] = findings.curve_section(judgement.curve, seed)
         results["labels_saved"] = findings.labels_saved_section(judgement.saved)
     if fitted and judgement:
         probabilities = fitted.readout.probabilities(shipped.space.embedding[test])
         results["score"] = test_score(domain, domain.folds[0], fitted, seed)
-        results["random_split"] = random_split(domain, domain.folds[0], shipped.space, seed)
+        results["random_split"] = random_split(domain, domain.folds[0], untuned, seed)
         results["gallery"] = galleries.answer_gallery(domain, bundle, test, probabilities, album, device)
         results["explanation"] = galleries.check_heat(domain, bundle, test, probabilities, album, device, seed)
         results["groups"] = findings.groups_section(domain, probabilities)
@@ -280,6 +256,7 @@ def command(session: Session) -> str:
     for flag, value, default in (
         ("--backbone", config.backbone, "conv"),
         ("--objective", config.objective, "teacher"),
+        ("--finetune", config.finetune, "none"),
         ("--seed", str(config.seed), "0"),
     ):
         words += [flag, value] if value != default else []

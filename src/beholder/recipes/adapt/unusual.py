@@ -41,17 +41,31 @@ class Unusual:
         return self.usual.threshold(FALSE_ALARM_RATE)
 
 
-def find_unusual(domain: Domain, train: Int[np.ndarray, " m"], space: Space, seed: int) -> Unusual | None:
+def find_unusual(
+    domain: Domain,
+    train: Int[np.ndarray, " m"],
+    space: Space,
+    seed: int,
+    taught: Int[np.ndarray, " t"] | None = None,
+) -> Unusual | None:
     """Fit on about two thirds of the normal groups, set levels on the rest; None with fewer than 40 normal images.
 
     Normal are the training images of the normal class; where no class is known to be normal, all training images.
+    Where labels of the images `taught` have shaped the space, levels are set on the others: only these lie as new
+    images will.
     """
     normals = train
     if domain.normal in domain.classes:
         normals = train[domain.labels[train] == domain.classes.index(domain.normal)]
     if len(normals) < MIN_NORMALS:
         return None
-    fitting, calibrating = _halves(domain, normals, seed)
+    if taught is None:
+        fitting, calibrating = _halves(domain, normals, seed)
+    else:
+        is_taught = np.isin(normals, taught)
+        fitting, calibrating = normals[is_taught], normals[~is_taught][:_MAX_LEVELS]
+    if min(len(fitting), len(calibrating)) < MIN_LEVELS:
+        return None
     analysis = LedoitWolf().fit(space.embedding[fitting].astype(np.float64))
     usual = Usual(space.embedding.shape[1], len(calibrating))
     usual.mean.copy_(torch.from_numpy(analysis.location_))
@@ -68,17 +82,29 @@ def find_unusual(domain: Domain, train: Int[np.ndarray, " m"], space: Space, see
 
 
 def _halves(domain: Domain, normals: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images to fit on and images to calibrate on, of different groups where there are several."""
+    """Images to fit on and images to calibrate on, of different groups where there are several small enough."""
     generator = numpy_generator(seed, "normals")
     groups = domain.groups[normals]
-    if len(np.unique(groups)) < 5:
-        groups = np.arange(len(normals))
-    names, counts = np.unique(groups, return_counts=True)
-    order = generator.permutation(len(names))
     wanted = max(MIN_LEVELS, round(_CALIBRATION_SHARE * len(normals)))
-    num_held = int(np.searchsorted(np.cumsum(counts[order]), wanted)) + 1
-    is_held = np.isin(groups, names[order[:num_held]])
+    is_held = _hold(groups, wanted, generator) if len(np.unique(groups)) >= 5 else None
+    if is_held is None:
+        is_held = _hold(np.arange(len(normals)), wanted, generator)
+    assert is_held is not None, "single images always fit"
     return normals[~is_held], normals[is_held][:_MAX_LEVELS]
+
+
+def _hold(groups: np.ndarray, wanted: int, generator: np.random.Generator) -> np.ndarray | None:
+    """Marks whole groups, drawn at random, until about `wanted` images are held; None where large groups forbid it.
+
+    A group that would leave too few images to fit on is passed over.
+    """
+    names, counts = np.unique(groups, return_counts=True)
+    held, num_held, most = [], 0, max(wanted, len(groups) // 2)
+    for index in generator.permutation(len(names)):
+        if num_held < wanted and num_held + counts[index] <= most:
+            held.append(index)
+            num_held += counts[index]
+    return np.isin(groups, names[held]) if num_held >= MIN_LEVELS else None
 
 
 def _auroc(domain: Domain, distance: np.ndarray) -> float | None:

@@ -1,0 +1,103 @@
+"""Cached squares: the same whether made at one go or after an interruption, and made once."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pictures import draw, write_classes
+from PIL import Image
+
+from beholder.data.decode import Limits
+from beholder.recipes.adapt import cache
+from beholder.recipes.adapt.arrays import create_array, open_array
+from beholder.recipes.adapt.cache import cache_pixels
+from beholder.runtime.log import Log
+from beholder.tokenizers.pixels import resize
+from beholder.types import Sample, UserError
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> list[Sample]:
+    photos = write_classes(tmp_path / "photos", 9)
+    Image.fromarray(draw(np.random.default_rng(1), 2, side=90)[:40]).save(photos / "across" / "wide.png")
+    return [Sample(path.name, path) for path in sorted(photos.rglob("*.png"))]
+
+
+def cached(samples: list[Sample], folder: Path, size: int = 20) -> np.ndarray:
+    folder.mkdir(exist_ok=True)
+    return cache_pixels(samples, size, folder, Limits(), 1, Log(quiet=True))
+
+
+def test_rows_are_the_resized_pictures_in_order(samples: list[Sample], tmp_path: Path) -> None:
+    array = cached(samples, tmp_path / "cache")
+    assert (array.dtype, array.shape) == (np.uint8, (10, 3, 20, 20))
+    for row, sample in zip(array, samples, strict=True):
+        assert sample.path is not None
+        image = np.asarray(Image.open(sample.path).convert("RGB"))
+        np.testing.assert_array_equal(row, resize(image, 20).transpose(2, 0, 1))
+
+
+def test_an_interrupted_cache_is_made_anew_and_equals_a_fresh_one(
+    samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh, own, num_resized = np.array(cached(samples, tmp_path / "fresh")), cache.resize, []
+
+    def interrupt(image: np.ndarray, size: int) -> np.ndarray:
+        num_resized.append(1)
+        if len(num_resized) == 5:
+            raise KeyboardInterrupt
+        return own(image, size)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(cache, "resize", interrupt)
+        cached(samples, tmp_path / "cut")
+    np.testing.assert_array_equal(cached(samples, tmp_path / "cut"), fresh)
+
+
+def test_a_finished_cache_needs_the_pictures_no_more(samples: list[Sample], tmp_path: Path) -> None:
+    first = np.array(cached(samples, tmp_path / "cache"))
+    for sample in samples:
+        assert sample.path is not None
+        sample.path.unlink()
+    np.testing.assert_array_equal(cached(samples, tmp_path / "cache"), first)
+    with pytest.raises(UserError, match="now cannot"):
+        cached(samples, tmp_path / "other")
+
+
+def test_an_array_is_written_through_its_map(tmp_path: Path) -> None:
+    array = create_array(tmp_path / "a.npy", np.float16, (4, 3))
+    assert not array.any()
+    array[2] = 7
+    array.flush()
+    assert open_array(tmp_path / "a.npy").tolist() == [[0.0] * 3, [0.0] * 3, [7.0] * 3, [0.0] * 3]
+    assert np.load(tmp_path / "a.npy").sum() == 21
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system writes every byte instead")
+def test_an_array_takes_its_room_on_disk_at_once(tmp_path: Path) -> None:
+    create_array(tmp_path / "a.npy", np.uint8, (1 << 20,))
+    assert (tmp_path / "a.npy").stat().st_blocks * 512 >= 1 << 20
+
+
+def test_without_fallocate_every_byte_is_written_and_none_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = create_array(tmp_path / "a.npy", np.uint8, (3 << 20,))
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    create_array(tmp_path / "b.npy", np.uint8, whole.shape)
+    assert (tmp_path / "b.npy").read_bytes() == (tmp_path / "a.npy").read_bytes()
+    assert (tmp_path / "b.npy").stat().st_blocks * 512 >= 3 << 20
+
+
+def test_an_array_without_room_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(handle: int, start: int, count: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse, raising=False)
+    with pytest.raises(OSError, match="No space"):
+        create_array(tmp_path / "a.npy", np.float16, (100, 3))
+    assert not list(tmp_path.iterdir())
