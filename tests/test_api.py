@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from bundles import random_bundle
 from pictures import draw, write_classes
 from PIL import Image
@@ -19,7 +20,7 @@ import beholder
 from beholder.cli.main import VERBS, main
 from beholder.types import Answer, UserError
 
-FUNCTIONS = sorted(name for name in beholder.__all__ if not name.startswith("_"))
+FUNCTIONS = sorted(name for name in beholder.__all__ if name[0].islower())
 
 
 @pytest.fixture(autouse=True)
@@ -55,9 +56,11 @@ class TestNames:
     def test_importing_the_package_loads_nothing_heavy(self) -> None:
         code = (
             "import sys, beholder; beholder.__version__; dir(beholder)\n"
+            "own = [name for name in sys.modules if name.startswith('beholder.') and name != 'beholder.version']\n"
+            "assert not own, own\n"
+            "assert issubclass(beholder.UserError, ValueError); beholder.Answer\n"
             "heavy = {'torch', 'numpy', 'scipy', 'sklearn', 'PIL', 'rich', 'cyclopts', 'safetensors'}\n"
-            "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
-            "assert not [name for name in sys.modules if name.startswith('beholder.') and name != 'beholder.version']"
+            "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
@@ -66,6 +69,10 @@ class TestNames:
         assert dir(beholder) == sorted(beholder.__all__)
         assert beholder.__version__
         assert {*VERBS} | {"load"} == {*FUNCTIONS}
+
+    def test_the_nouns_are_those_that_the_functions_use(self) -> None:
+        assert beholder.UserError is UserError
+        assert beholder.Answer is Answer
 
     @pytest.mark.parametrize("name", FUNCTIONS)
     def test_every_function_tells_what_it_does_and_names_its_types(self, name: str) -> None:
@@ -118,6 +125,7 @@ class TestAnswers:
     def test_the_command_line_says_the_same(
         self, verb: str, model: Path, photos: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
+        (photos / "along" / "dangling.png").symlink_to(photos / "nowhere.png")
         inputs = [photos / "along" / "0001.png", photos, photos / "none.png"]
         answers = getattr(beholder, verb)(model, inputs)
         expected = [
@@ -127,8 +135,13 @@ class TestAnswers:
             for one in answers
         ]
         assert printed(capsys, verb, model, *inputs) == expected
-        assert sum("refused" in one for one in expected) == 2
-        assert len(expected) == 1 + 5 + 1
+        refused = {one["key"]: one["refused"] for one in expected if "refused" in one}
+        assert refused == {
+            str(photos / "across" / "words.png"): "not an image (text file?)",
+            str(photos / "along" / "dangling.png"): "dangling link",
+            str(photos / "none.png"): "no such file",
+        }
+        assert len(expected) == 1 + 6 + 1
 
     def test_many_images_are_answered_like_single_ones(self, verb: str, model: Path) -> None:
         """More than one batch: the order holds and neighbours do not matter."""
@@ -138,6 +151,24 @@ class TestAnswers:
         together, alone = ask(bundle, images), [ask(bundle, image)[0] for image in images]
         assert [one.label for one in together] == [one.label for one in alone]
         assert [one.score for one in together] == pytest.approx([one.score for one in alone], rel=1e-4)
+
+
+@pytest.mark.parametrize("verb", ["classify", "anomaly"])
+def test_the_size_limit_and_the_number_of_threads_are_kept(
+    verb: str, model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("beholder.runtime.device.usable_cores", lambda: 2)
+    path, before = photos / "across" / "0000.png", torch.get_num_threads()
+    (answer,) = getattr(beholder, verb)(model, path, threads=1, max_pixels=48 * 48 - 1)
+    assert answer.refused == "48 x 48 pixels; the limit is 2,303 (--max-pixels)"
+    (answer,) = getattr(beholder, verb)(model, path, threads=1, max_pixels=48 * 48)
+    assert answer.refused is None
+    assert torch.get_num_threads() == 1
+    assert main([verb, str(model), str(path), "--threads", "1", "--max-pixels", "9"]) == 2
+    told = capsys.readouterr()
+    assert "the limit is 9 (--max-pixels)" in told.out
+    assert told.err == "beholder: The image could not be read; the reason stands above.\n"
+    torch.set_num_threads(before)
 
 
 def test_an_empty_text_and_a_folder_without_images_are_told(model: Path, tmp_path: Path) -> None:

@@ -16,11 +16,18 @@ from beholder.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from beholder.api import adapt, anomaly, classify, curate, doctor, load, pick
+    from beholder.types import Answer, UserError
 
-__all__ = ["__version__", "adapt", "anomaly", "classify", "curate", "doctor", "load", "pick"]
+__all__ = [
+    "Answer", "UserError", "__version__", "adapt", "anomaly", "classify", "curate", "doctor", "load", "pick",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("Answer", "UserError"):  # light: no torch for an `except beholder.UserError`
+        from beholder import types
+
+        return getattr(types, name)
     if name in __all__:
         from beholder import api
 

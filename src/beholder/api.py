@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from beholder.data.decode import Limits
 from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.load import load
 from beholder.recipes.adapt import adapt
@@ -21,23 +22,33 @@ __all__ = ["adapt", "anomaly", "classify", "curate", "doctor", "load", "pick"]
 
 
 def classify(
-    model: Bundle | str | Path, images: ImageInput | Iterable[ImageInput], device: str = "auto"
+    model: Bundle | str | Path,
+    images: ImageInput | Iterable[ImageInput],
+    device: str = "auto",
+    *,
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
 ) -> list[Answer]:
     """Which class each image belongs to: `label`, its probability as `score`, all in `details["probabilities"]`.
 
-    `model` is a bundle or the folder of one; `images` is one or many of: files, folders of them, Pillow images, H W 3
-    byte arrays. An image that cannot be read is answered with `refused`. Raises UserError when the model was made
-    without labels.
+    `model` is a bundle or the folder of one; `images` is one or many of: files, folders of them, Pillow images, byte
+    arrays (H W, or H W C with 1, 3 or 4 channels). An image that cannot be read, or has more than `max_pixels`, is
+    answered with `refused`. Raises UserError when the model was made without labels, or an input is no image at all.
     """
-    return list(_classify(_bundle(model), each(images), pick_device(device)))
+    return list(_classify(_bundle(model), each(images), pick_device(device, threads), Limits(max_pixels=max_pixels)))
 
 
 def anomaly(
-    model: Bundle | str | Path, images: ImageInput | Iterable[ImageInput], device: str = "auto"
+    model: Bundle | str | Path,
+    images: ImageInput | Iterable[ImageInput],
+    device: str = "auto",
+    *,
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
 ) -> list[Answer]:
     """Whether each image is unusual: `label` "unusual" or "usual", the distance as `score`, threshold and p-value in
     `details`. Arguments as for `classify`. Raises UserError when the model saw too few normal images."""
-    return list(_anomaly(_bundle(model), each(images), pick_device(device)))
+    return list(_anomaly(_bundle(model), each(images), pick_device(device, threads), Limits(max_pixels=max_pixels)))
 
 
 def _bundle(model: Bundle | str | Path) -> Bundle:

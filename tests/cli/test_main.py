@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from pictures import write_classes
 
 from beholder.cli.main import VERBS, main
 
@@ -56,6 +59,44 @@ def test_a_bad_argument_is_one_sentence(arguments: list[str], told: str, capsys:
     assert told in error.lower() or told in error
     assert "Traceback" not in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "sides", [["16", "224"], ["16", "--resolutions", "224"], ["16", "224", "--resolutions", "300"]]
+)
+def test_several_values_may_follow_one_option(sides: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The first side is refused for its size by `adapt` itself: the command line has taken them all."""
+    assert main(["adapt", "x", "--resolutions", *sides, "--out", "y"]) == 2
+    assert capsys.readouterr().err.startswith("beholder: --resolutions 16: a side lies between 32 and 2048 pixels")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_shows_no_twin_of_an_option(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    told = capsys.readouterr().out
+    assert "--json" in told
+    assert not re.findall(r"--(?:no|empty)-[a-z]+", told)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["adapt", "--help"], ["adpat"], ["curate", "."]])
+def test_a_closed_pipe_ends_quietly(words: list[str], tmp_path: Path) -> None:
+    """Nobody reads standard output any more, such as after `| head -1`."""
+    write_classes(tmp_path, 4)
+    if words[0] == "curate":
+        words = [*words, "--out", str(tmp_path.parent / "clean")]
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = "import sys; from beholder.cli.main import main; sys.exit(main())"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code, *words], stdout=writing, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+        )
+    finally:
+        os.close(writing)
+    if words[0] == "adpat":  # a mistake is still told, and on standard error
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    else:
+        assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_a_mistake_is_json_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from beholder.data.components import merge, number
-from beholder.data.split import combine_groups, grouped_folds, random_folds
+from beholder.data.split import can_judge, combine_groups, grouped_folds, random_folds
 from beholder.types import UserError
 
 some_ids = st.lists(st.integers(0, 12), min_size=1, max_size=60)
@@ -37,6 +37,60 @@ def test_no_fold_is_empty_when_there_are_enough_groups():
 
 def test_fewer_groups_than_folds_leaves_folds_empty():
     assert len(set(grouped_folds(["a"] * 6, np.array([0, 0, 0, 1, 1, 1]), 5, 0))) == 2
+
+
+def held(labels, part):
+    """Which of the classes a part holds."""
+    return np.array([any(labels[i] == name for i in np.flatnonzero(part)) for name in sorted(set(labels))])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_group_too_large_for_a_fair_share_is_learned_from(seed):
+    groups = np.r_[np.zeros(100, int), np.arange(1, 31)]
+    labels = ["good" if index % 3 else "bad" for index in range(130)]
+    test = grouped_folds(labels, groups, 4, seed) == 0
+    assert not test[:100].any()
+    assert 8 <= test.sum() <= 12
+    assert held(labels, test).all()
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(
+    sizes=st.lists(st.integers(2, 30), min_size=4, max_size=12),
+    extra=st.sampled_from([0, 0, 100, 400]),
+    seed=st.integers(0, 3),
+)
+def test_the_test_part_is_at_most_half_and_holds_the_classes(sizes, extra, seed):
+    """Every group here holds both classes, so any group may be on either side."""
+    sizes = [sizes[0] + extra, *sizes[1:]]
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    labels = ["ab"[index % 2] for index in range(len(groups))]
+    test = grouped_folds(labels, groups, 4, seed) == 0
+    assert 0 < test.sum() <= len(groups) / 2
+    assert held(labels, test).all() and held(labels, ~test).all()
+    if 2 * sizes[0] > len(groups):
+        assert not test[groups == 0].any()
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(sizes=st.lists(st.integers(1, 30), min_size=5, max_size=14), classes=st.integers(1, 3), seed=st.integers(0, 3))
+def test_no_other_fold_would_judge_better_than_the_first(sizes, classes, seed):
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    labels = ["abc"[i] for i in np.random.default_rng(seed).integers(0, classes, len(groups))]
+    folds = grouped_folds(labels, groups, 4, seed)
+    assert list(np.bincount(folds, minlength=4) > 0) == sorted(np.bincount(folds, minlength=4) > 0, reverse=True)
+    fits = []
+    for k in range(4):
+        test = folds == k
+        asked = held(labels, test)
+        judges = bool(can_judge(asked, held(labels, ~test)))
+        fits.append((judges, 2 * test.sum() <= len(test), asked.sum(), -abs(test.sum() - len(test) / 4)))
+    assert fits[0] == max(fit for k, fit in enumerate(fits) if (folds == k).any())
+
+
+def test_the_seed_draws_the_first_of_equal_folds():
+    firsts = {tuple(np.flatnonzero(grouped_folds(["a"] * 8, np.arange(8), 4, seed) == 0)) for seed in range(12)}
+    assert len(firsts) > 4
 
 
 def test_classes_and_sizes_are_balanced():

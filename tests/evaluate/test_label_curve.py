@@ -128,7 +128,7 @@ def test_predictions_of_another_shape_are_caught():
     [
         ({"fractions": (1.5,)}, "lies in"),
         ({"metric": "beauty"}, "choose one of"),
-        ({"fractions": (0.01,)}, "larger --fractions"),
+        ({"fractions": (0.01,)}, "leaves one label per class; ask for larger ones"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_with_the_remedy(change, said):

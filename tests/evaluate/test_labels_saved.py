@@ -76,29 +76,100 @@ def test_a_dip_in_a_curve_is_smoothed():
     assert row.ratio == pytest.approx(4.0)  # 0.86 and 0.74 make two times 0.80
 
 
-def test_the_parts_of_the_ladder_add_up_to_the_whole_saving():
+LADDER = (("readout", "strong"), ("adapting", "adapted"), ("picking", "picked"))
+
+
+def test_the_parts_of_the_ladder_add_up_and_the_factors_multiply():
     curve = curve_of(
         last=(0.60, 0.65, 0.70, 0.80), strong=(0.65, 0.70, 0.80, 0.85), adapted=(0.70, 0.80, 0.85, 0.90),
-        picked=(0.80, 0.85, 0.90, 0.95),
+        picked=(0.76, 0.84, 0.90, 0.95),
     )  # fmt: skip
-    ladder = (("readout", "strong"), ("adapting", "adapted"), ("picking", "picked"))
-    found = labels_saved(curve, "last", ladder)
+    found = labels_saved(curve, "last", LADDER)
+    last_step = 2.5**0.5  # half way from 0.76 at a tenth to 0.84 at a quarter
+    assert found.shares is not None
     assert sum(found.shares.values()) == pytest.approx(1.0)
-    logs = np.log([2, 2, 2.5])
+    logs = np.log([2, 2, last_step])
     assert list(found.shares.values()) == pytest.approx(list(logs / logs.sum()))
-    assert found.sentence.startswith("Together 10.0 times fewer labels")
+    assert found.sentence == (
+        "'Picked' needs about 158 labels for the score that 'Last' reaches with all 1,000 labels: 6.3 times fewer "
+        "(95 % interval 6.3 to 6.3 times). Its factors are 2.0 by reading the network at several depths and "
+        "resolutions, 2.0 by adapting it to the images and 1.6 by picking which images to label."
+    )
 
 
-def test_a_ladder_with_a_rung_that_misses_the_level_is_not_split():
-    curve = curve_of(last=(0.6, 0.65, 0.7, 0.8), strong=(0.5, 0.5, 0.6, 0.7), adapted=(0.7, 0.8, 0.85, 0.9))
-    found = labels_saved(curve, "last", (("readout", "strong"), ("adapting", "adapted")))
+@pytest.mark.parametrize(
+    ("reason", "strong", "adapted", "picked"),
+    [
+        ("a step loses labels", (0.6, 0.7, 0.75, 0.8), (0.7, 0.8, 0.85, 0.9), (0.65, 0.7, 0.8, 0.9)),
+        ("a rung misses the level", (0.5, 0.5, 0.6, 0.7), (0.7, 0.75, 0.8, 0.9), (0.7, 0.8, 0.85, 0.9)),
+        ("a rung is there with the fewest labels", (0.65, 0.7, 0.8, 0.9), (0.8, 0.85, 0.9, 0.95), (0.8, 0.85, 0.9, 1)),
+    ],
+)
+def test_where_parts_mean_nothing_none_are_told(reason, strong, adapted, picked):
+    curve = curve_of(last=(0.6, 0.65, 0.7, 0.8), strong=strong, adapted=adapted, picked=picked)
+    found = labels_saved(curve, "last", LADDER)
     assert found.shares is None
-    assert found.sentence == "The saving cannot be split: with readout the level is not reached."
+    assert found.sentence.startswith("'Picked' needs")
+    assert found.sentence.endswith("times). This data cannot tell how the saving is shared.")
 
 
-def test_a_ladder_without_a_saving_is_not_split():
+def test_a_saving_that_other_test_groups_might_not_show_is_not_shared():
+    """Half of the test groups save, the others lose: the interval holds 1."""
+    groups = np.repeat(np.arange(20), 100)
+    labels = np.arange(len(groups)) % 2
+    fold = Fold(np.flatnonzero(groups < 10), np.flatnonzero(groups >= 10))
+
+    def arm(name, accuracies_of):
+        def fit(train, fold, seed):
+            index = [100, 250, 500, 1000].index(len(train))
+
+            def predict(test):
+                accuracy = np.array([accuracies_of(group)[index] for group in groups[test]])
+                return np.eye(2)[np.where(np.arange(len(test)) % 100 < 100 * accuracy, labels[test], 1 - labels[test])]
+
+            return predict
+
+        return Arm(name, name.title(), "generic", fit)
+
+    arms = [
+        arm("last", lambda group: (0.6, 0.65, 0.7, 0.8)),
+        arm("strong", lambda group: (0.7, 0.99, 0.99, 0.99) if group % 2 else (0.5, 0.63, 0.66, 0.67)),
+    ]
+    curve = label_curve(arms, labels, groups, [fold], fractions=FRACTIONS, num_seeds=1, metric="accuracy")
+    found = labels_saved(curve, "last", (("readout", "strong"),))
+    (row,) = found.rows
+    assert row.ratio is not None and row.ratio > 1
+    assert row.interval is None or row.interval[0] <= 1
+    assert found.shares is None
+    assert (
+        "With other test groups it might be none, so this data cannot tell how the saving is shared." in found.sentence
+    )
+
+
+def test_a_ladder_whose_last_rung_misses_the_level_saves_nothing_that_could_be_told():
+    curve = curve_of(last=(0.6, 0.65, 0.7, 0.8), strong=(0.5, 0.5, 0.6, 0.7))
+    found = labels_saved(curve, "last", (("readout", "strong"),))
+    assert found.shares is None
+    assert found.sentence == "With all 1,000 labels 'Strong' does not reach the score that 'Last' reaches with them."
+
+
+def test_a_ladder_without_a_saving_says_so():
     curve = curve_of(last=(0.6, 0.65, 0.7, 0.8), strong=(0.6, 0.65, 0.7, 0.8))
-    assert labels_saved(curve, "last", (("readout", "strong"),)).shares is None
+    found = labels_saved(curve, "last", (("readout", "strong"),))
+    assert found.shares is None
+    assert found.sentence == (
+        "No labels are saved: 'Strong' needs about 1,000 for the score that 'Last' reaches with all 1,000 labels."
+    )
+
+
+def test_a_reference_that_needs_fewer_labels_than_there_are_is_told_with_its_own_number():
+    curve = curve_of(last=(0.6, 0.7, 0.8, 0.8), strong=(0.7, 0.8, 0.85, 0.9))
+    found = labels_saved(curve, "last", (("readout", "strong"),))
+    assert found.sentence == (
+        "'Strong' needs about 250 labels for the score that 'Last' reaches with 500 labels: 2.0 times fewer "
+        "(95 % interval 2.0 to 2.0 times)."
+    )
+    assert found.shares == {"readout": pytest.approx(1.0)}
 
 
 def test_a_curve_without_all_labels_is_refused():

@@ -45,6 +45,41 @@ def test_asking_for_all_returns_all():
     np.testing.assert_array_equal(np.sort(kmeans_pick(blobs(2, 5), 99, seed=0)), np.arange(10))
 
 
+def test_asking_for_all_begins_with_the_middle_of_the_largest_cluster():
+    random = np.random.default_rng(2)
+    sizes, centres = (5, 40, 15), 50 * random.normal(size=(3, 6))
+    features = np.concatenate([c + random.normal(size=(n, 6)) for n, c in zip(sizes, centres, strict=True)])
+    shuffled = random.permutation(60)
+    picked = shuffled[kmeans_pick(features[shuffled], 60, seed=0)]
+    distance = np.linalg.norm(features[5:45] - features[5:45].mean(0), axis=1)
+    large = [image - 5 for image in picked if 5 <= image < 45]
+    assert distance[large[:5]].mean() < distance[large[-5:]].mean()
+    assert 5 <= picked[0] < 45  # not the first of the folder, which is of the smallest cluster
+
+
+def test_images_like_labelled_ones_come_last_when_all_are_asked_for():
+    picked = kmeans_pick(blobs(5, 5), 99, seed=0, already=np.array([7]))
+    assert len(picked) == 24
+    assert set(picked[-4:]) == {5, 6, 8, 9}
+
+
+def test_a_strong_direction_is_not_drowned_by_many_weak_ones():
+    """Rows that are principal components already: bringing them to one scale would lose five clusters in noise."""
+    random = np.random.default_rng(4)
+    for num_weak in (60, 100):  # fewer directions than are kept, and more
+        strong = np.repeat(10.0 * np.arange(5), 20) + random.normal(0, 0.3, 100)
+        features = np.column_stack([strong, random.normal(0, 0.5, (100, num_weak))])
+        assert sorted(kmeans_pick(features, 5, seed=0) // 20) == list(range(5))
+
+
+def test_picks_depend_on_distances_alone():
+    """Turning and shifting all rows changes nothing."""
+    random = np.random.default_rng(5)
+    features = blobs(6, 10, seed=5)
+    turned = features @ np.linalg.qr(random.normal(size=(12, 12)))[0] + random.normal(size=12)
+    np.testing.assert_array_equal(kmeans_pick(features, 6, seed=1), kmeans_pick(turned, 6, seed=1))
+
+
 def test_many_images_are_read_in_batches_with_the_same_contract(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pick, "MANY_IMAGES", 100)
     assert sorted(kmeans_pick(blobs(), 8, seed=1) // 25) == list(range(8))

@@ -200,12 +200,91 @@ def test_quantities_are_said_as_a_person_says_them() -> None:
     assert say_seconds(59.7) == f"1{NBSP}min{NBSP}00{NBSP}s"
     assert say_seconds(3600) == f"1{NBSP}h{NBSP}00{NBSP}min"
     assert say_joules(12_345) == f"12.3{NBSP}kJ"
-    assert say_bytes(1536) == f"1.5{NBSP}KiB"
+    assert say_bytes(1536) == f"1.5{NBSP}kB" and say_joules(640) == f"640{NBSP}J"
     assert say_percent(0.004) == f"0.4{NBSP}%" and say_percent(0.05) == f"5{NBSP}%"
+    assert say_percent(0.9999) == f">{NBSP}99.9{NBSP}%" and say_percent(1.0) == f"100{NBSP}%"
+    assert say_percent(0.0001) == f"<{NBSP}0.1{NBSP}%" and say_percent(0) == f"0{NBSP}%"
     assert say_points(-0.0123) == "\N{MINUS SIGN}1.2" and say_points(0.00001) == "0.0" and say_points(0.02) == "+2.0"
     assert say_times(2.345) == "2.3×" and say_times(17.6) == "18×"
     assert say_score(0.87149) == "0.871" and say_count(1234.0) == "1,234"
     assert {say(None) for say in (say_seconds, say_joules, say_percent, say_points, say_times, say_score)} == {"–"}
+
+
+def text_of(results: dict[str, Any], pictures: dict[str, bytes] | None = None) -> str:
+    """The words of the page, with plain spaces between them."""
+    return " ".join(" ".join(Page(render_report(results, pictures or {})).words).split())
+
+
+@pytest.mark.parametrize("ends", [[0.8, 27.5], None])
+def test_a_saving_that_the_data_does_not_show_is_no_large_figure(ends: list[float] | None) -> None:
+    results = example_results()
+    for row in results["labels_saved"]["rows"]:
+        row["interval"] = ends
+    text = text_of(results)
+    assert "Fewer labels unclear 18× by Generic + adapted, " in text
+
+
+def test_a_bound_is_told_as_one() -> None:
+    results = example_results()
+    for row in results["labels_saved"]["rows"]:
+        row["is_at_least"] = True
+    text = text_of(results)
+    assert "Fewer labels ≥ 18× by Generic + adapted" in text
+    assert "≤ 83" in text
+
+
+def test_why_a_model_is_shipped_is_said_once_and_beside_it() -> None:
+    text = text_of(example_results())
+    assert text.count("Shipped model: generic + adapted") == 1 and "Shipped: " not in text
+    assert "side by side), because validation preferred it: on left-out training groups the gain was +2.6" in text
+    assert "4.8 points at 5 %." in text
+
+
+def test_a_cut_gallery_says_of_how_many_it_is(pictures: dict[str, bytes]) -> None:
+    results = example_results()
+    text = text_of(results, pictures)
+    assert "6 of 565 shown, the surest of each class." in text  # the diagonal of the confusion matrix
+    assert "6 of 111 shown, the surest first." in text
+    assert "6 of 2,561 shown, the most unusual first." in text
+    one = {"key": "a.png", "what": "dark", "value": 1.0, "picture": "cell1"}
+    pair = {"kind": "near", "keys": ["a", "b"], "pictures": ["cell1", "cell2"]}
+    cut = {"curation": {"outliers": [one] * 30, "duplicates": [pair] * 20}, "gallery": {"wrong": [one] * 14}}
+    text = text_of(cut, pictures)
+    assert "12 of 30 shown." in text and "12 of 20 shown." in text and "12 of 14 shown, the surest first." in text
+    whole = {"curation": {"outliers": [one] * 3}, "gallery": {"wrong": [one] * 4}}
+    assert " shown" not in text_of(whole, pictures)
+
+
+def test_quarantine_counts_what_the_run_counted_and_not_what_is_listed() -> None:
+    results = {"data": {"num_quarantined": 350}, "curation": {"quarantine": [{"key": "a", "reason": "broken"}] * 200}}
+    text = text_of(results)
+    assert "350 files could not be used" in text and "150 more files in quarantine.jsonl" in text
+
+
+def test_fine_tuning_shows_the_test_part_before_and_after() -> None:
+    results = example_results()
+    text = text_of(results)
+    assert "Learning from the labels Low-rank fine-tuning was kept: +1.1 points" in text
+    assert "Before 0.871" in text and "After fine-tuning 0.884" in text
+    assert "470 steps on 1,413 labelled images. Whether it was worth it was judged on 471 others." in text
+    assert "Learning from the labels" not in text_of({**results, "finetuning": None})
+    alone = text_of({"finetuning": results["finetuning"]})
+    assert "How the learning went" in alone and "Nothing was trained" not in alone
+
+
+def test_a_split_by_single_images_is_told_only_where_there_were_groups() -> None:
+    results = example_results()
+    assert "What a random split would have claimed" in text_of(results)
+    results["random_split"] |= {"random": 0.871, "flatters": False}
+    assert "What a random split would have claimed" not in text_of(results)
+
+
+def test_sentences_get_real_minus_signs_and_whole_options() -> None:
+    sentence = "No difference: +0.0 points (95% interval -3.2 to +3.3); see part-2 of a/-1.png, 10.05 -0.05, --group."
+    text = render_report({"data": {"notes": [sentence]}}, {})
+    assert "0.0 points (95\N{NO-BREAK SPACE}% interval \N{MINUS SIGN}3.2 to +3.3)" in text
+    assert "+0.0" not in text and "part-2 of a/-1.png, 10.05 \N{MINUS SIGN}0.05" in text
+    assert '<span class="whole-word">--group</span>.' in text
 
 
 def test_values_that_are_no_numbers_are_absent() -> None:

@@ -68,7 +68,8 @@ OVERFLOW = """
 () => {
   const width = document.documentElement.clientWidth;
   const wide = [...document.querySelectorAll("body *")].filter((element) => {
-    if (element.closest(".scroll, pre, .store, .unseen, .skip") || !element.getClientRects().length) return false;
+    if (element.closest(".scroll, pre, .store, .unseen, .skip, .key > *")) return false;
+    if (!element.getClientRects().length) return false;
     const box = element.getBoundingClientRect();
     return box.right > width + 1 || box.left < -1;
   });
@@ -122,6 +123,28 @@ def test_nothing_is_wider_than_the_screen(page: Any) -> None:
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate(OVERFLOW) == [0, []], width
+
+
+FIGURES = """
+() => [...document.querySelectorAll(".figures .big")]
+  .filter((figure) => figure.scrollWidth > figure.clientWidth)
+  .map((figure) => [figure.textContent, figure.scrollWidth, figure.clientWidth])
+"""
+
+
+@pytest.mark.parametrize("seconds", [210.0, 599.0, 1134.2, 23 * 3600 + 59 * 60])
+def test_every_figure_fits_its_card(browser: Any, tmp_path: Path, seconds: float) -> None:
+    results = example_results()
+    results["wall_seconds"] = seconds
+    for row in results["labels_saved"]["rows"]:
+        row["interval"] = None  # the figure is then a word
+    write_report(results, {}, tmp_path / "report.html")
+    opened = browser.new_page()
+    opened.goto((tmp_path / "report.html").as_uri())
+    for width in (360, 380, 700, 701, 800, 1000, 1001, 1100, 1239, 1240, 1280, 1600):
+        opened.set_viewport_size({"width": width, "height": 900})
+        assert opened.evaluate(FIGURES) == [], width
+    opened.close()
 
 
 def test_every_picture_is_shown(page: Any) -> None:
@@ -182,7 +205,29 @@ def test_the_page_is_whole_without_script(browser: Any, report: Path) -> None:
     context.close()
 
 
-def test_paper_shows_no_navigation(page: Any) -> None:
+A4_BETWEEN_MARGINS = 688
+"""CSS pixels: 210 mm less two margins of 14 mm."""
+CUT = """
+() => [...document.querySelectorAll(".card, .card p, .card .key, td, th, h1, h2, h3")]
+  .filter((element) => element.getClientRects().length && !element.closest("dialog"))
+  .filter((element) => ["hidden", "clip"].includes(getComputedStyle(element).overflowX)
+    || getComputedStyle(element).webkitLineClamp !== "none" && getComputedStyle(element).display === "-webkit-box")
+  .map((element) => element.outerHTML.slice(0, 100))
+"""
+
+
+def test_paper_is_light_shows_no_navigation_and_cuts_no_card(page: Any) -> None:
     page.emulate_media(media="print")
-    assert not page.locator("nav").is_visible()
+    page.set_viewport_size({"width": A4_BETWEEN_MARGINS, "height": 970})
+    for gone in ("nav", "a.skip"):
+        assert not page.locator(gone).is_visible()
     assert page.locator("h1").is_visible()
+    colours = page.evaluate(
+        "() => [getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
+    )
+    assert colours == ["rgb(255, 255, 255)", "rgb(0, 0, 0)"]
+    assert page.evaluate(CONTRAST)["poor"] == []
+    assert page.evaluate(OVERFLOW) == [0, []]
+    assert page.evaluate(CUT) == []
+    kept_whole = "() => [...document.querySelectorAll('.card')].map((card) => getComputedStyle(card).breakInside)"
+    assert set(page.evaluate(kept_whole)) == {"avoid"}

@@ -269,17 +269,17 @@ class TestFolder:
             patch.setattr("beholder.recipes.adapt.features.see", interrupt)
             beholder.adapt(photos, out=out, **settings)
         begun = (out / "recipe.json").read_text()
-        for name, value, known in (
-            ("seed", 1, 0),
-            ("budget", "9 steps", "0"),
-            ("labels", "auto", None),
-            ("resolutions", (64, 96), [64]),
-            ("thorough", True, False),
-            ("max_pixels", 999, 100_000_000),
+        for name, value, known, asked in (
+            ("seed", 1, "with --seed 0", "with --seed 1"),
+            ("budget", "9 steps", "with --budget 0", "with --budget '9 steps'"),
+            ("labels", "auto", "without --labels", "with --labels auto"),
+            ("resolutions", (64, 96), "with --resolutions 64", "with --resolutions 64 96"),
+            ("thorough", True, "without --thorough", "with --thorough"),
+            ("threads", None, "with --threads 1", "without --threads"),
+            ("max_pixels", 999, "with --max-pixels 100000000", "with --max-pixels 999"),
         ):
             sentence = refusal(photos, out=out, **{**settings, name: value})
-            asked = [64, 96] if name == "resolutions" else value
-            assert f"{out} was begun with {name}={known!r}, now it is {asked!r}; repeat the first command" in sentence
+            assert f"{out} was begun {known}, this command comes {asked}; repeat the first command" in sentence
         assert (out / "recipe.json").read_text() == begun
         results = beholder.adapt(photos, out=out, **settings)  # a refusal lets go of the folder
         assert results["data"]["num_kept"] == 32

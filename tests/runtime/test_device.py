@@ -22,6 +22,20 @@ def test_what_is_not_here_is_refused_and_not_replaced() -> None:
             pick_device("cuda", 1)
 
 
+@pytest.mark.parametrize("name", ["meta", "cpu:3", "xla", "cuda:many", "cuda:-1", "mps:1", "0", ""])
+def test_what_torch_knows_and_nothing_runs_on_is_no_device(name: str) -> None:
+    with pytest.raises(UserError, match=f"--device {name}: not a device; choose auto, cpu, cuda, cuda:N or mps"):
+        pick_device(name, 1)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1025, 10**12])
+def test_a_number_of_threads_that_cannot_be_is_refused(threads: int) -> None:
+    before = torch.get_num_threads()
+    with pytest.raises(UserError, match=f"--threads {threads}: .* between 1 and 1,024; leave it out to use all cores"):
+        pick_device("cpu", threads)
+    assert torch.get_num_threads() == before
+
+
 def test_autocast_multiplies_in_the_compute_type() -> None:
     device = pick_device("cpu", 1)
     with device.autocast():

@@ -1,6 +1,12 @@
 from __future__ import annotations
 
-from beholder.runtime.energy import Cost, measured, per_thousand
+import resource
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from beholder.runtime.energy import Cost, measured, peak_memory_bytes, per_thousand
 
 
 def test_work_costs_cpu_seconds_and_joules_with_a_source() -> None:
@@ -12,6 +18,15 @@ def test_work_costs_cpu_seconds_and_joules_with_a_source() -> None:
     assert cost.joules > 0
     assert "measured" in cost.joules_source or "estimated" in cost.joules_source
     assert cost.peak_memory_bytes > 1_000_000
+
+
+@pytest.mark.parametrize(("platform", "unit"), [("linux", 1024), ("darwin", 1)])
+def test_peak_memory_is_in_bytes_though_linux_counts_kibibytes(
+    monkeypatch: pytest.MonkeyPatch, platform: str, unit: int
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(resource, "getrusage", lambda _: SimpleNamespace(ru_maxrss=5000))
+    assert peak_memory_bytes() == 5000 * unit
 
 
 def test_costs_add_up_and_memory_is_the_larger() -> None:

@@ -3,15 +3,21 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
+import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from beholder.checkpoint.files import save_tensors
 from beholder.runtime.energy import Cost
-from beholder.runtime.files import told_kindly, write_json, write_whole
+from beholder.runtime.files import refuse_inside, told_kindly, write_json, write_whole
 from beholder.runtime.run_folder import RunFolder
 from beholder.types import UserError
 
@@ -49,8 +55,39 @@ def test_a_mistaken_first_try_may_be_mended(tmp_path: Path) -> None:
 def test_another_recipe_is_refused_with_both_values(tmp_path: Path) -> None:
     with RunFolder.open(tmp_path, {"seed": 1}) as run:
         run.resolve("steps", lambda: 3)
-    with pytest.raises(UserError, match="begun with seed=1, now it is 2"):
+    with pytest.raises(UserError, match="begun with --seed 1, this command comes with --seed 2;"):
         RunFolder.open(tmp_path, {"seed": 2})
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "asked", "told"),
+    [
+        ("threads", 1, None, "begun with --threads 1, this command comes without --threads;"),
+        ("thorough", False, True, "begun without --thorough, this command comes with --thorough;"),
+        (
+            "resolutions",
+            (128, 224),
+            (64,),
+            "begun with --resolutions 128 224, this command comes with --resolutions 64",
+        ),
+        ("max_pixels", 9, 8, "begun with --max-pixels 9, this command comes with --max-pixels 8;"),
+        ("budget", "9 steps", "0", "begun with --budget '9 steps', this command comes with --budget 0;"),
+    ],
+)
+def test_a_setting_is_told_as_the_user_types_it(tmp_path: Path, name: str, known: Any, asked: Any, told: str) -> None:
+    with RunFolder.open(tmp_path, {name: known}) as run:
+        run.resolve("steps", lambda: 3)
+    with pytest.raises(UserError, match=re.escape(told)):
+        RunFolder.open(tmp_path, {name: asked})
+
+
+@pytest.mark.parametrize("content", ['{"flour": 500}', "[1]", "{}", '{"asked": 3}', "flour, eggs", "\xff"])
+def test_a_recipe_of_another_program_is_refused_and_kept(tmp_path: Path, content: str) -> None:
+    (tmp_path / "recipe.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(UserError, match=r"recipe\.json is not the recipe of a beholder run; choose a new folder"):
+        RunFolder.open(tmp_path, {"seed": 1})
+    assert [entry.name for entry in tmp_path.iterdir()] == ["recipe.json"]
+    assert (tmp_path / "recipe.json").read_bytes() == content.encode("latin-1")
 
 
 def test_a_finished_run_is_refused_and_not_overwritten(tmp_path: Path) -> None:
@@ -111,6 +148,47 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
         write_whole(path, write)
     assert path.read_text() == "1\n"
     assert [entry.name for entry in tmp_path.iterdir()] == ["value.json"]
+
+
+@pytest.fixture(params=[0o022, 0o002, 0o077], ids=oct)
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def test_all_files_have_the_permissions_that_the_umask_gives(tmp_path: Path, umask: int) -> None:
+    """safetensors makes its files readable for their owner alone, whatever the umask."""
+    with RunFolder.open(tmp_path, {"seed": 1}) as run:
+        run.charge("features", Cost())
+        write_json(run.path / "value.json", 1)
+        save_tensors(run.path / "model.safetensors", {"weight": torch.ones(2)})
+        write_whole(run.path / "closed", lambda path: (path.write_text("x"), path.chmod(0o600)))  # type: ignore[arg-type]
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 6
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o666 & ~umask}
+
+
+class TestOutputInside:
+    @pytest.mark.parametrize("out", ["photos", "photos/sub/deep", "photos/../photos/sub", "link/sub", "photos/sub/.."])
+    def test_the_photos_is_refused(self, tmp_path: Path, out: str) -> None:
+        (tmp_path / "photos" / "sub").mkdir(parents=True)
+        (tmp_path / "link").symlink_to(tmp_path / "photos")
+        with pytest.raises(UserError, match="whose files are read as photos; choose a folder outside"):
+            refuse_inside(tmp_path / out, tmp_path / "photos")
+
+    def test_the_current_folder_is_refused_by_any_name(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "photos").mkdir()
+        monkeypatch.chdir(tmp_path / "photos")
+        for out, photos in ((".", "."), ("run", "."), (".", "../photos"), ("../photos/run", tmp_path / "photos")):
+            with pytest.raises(UserError, match="lies in"):
+                refuse_inside(Path(out), Path(photos))
+
+    @pytest.mark.parametrize("out", ["photos2", "out", ".", "photos/../out", "gone"])
+    def test_other_folders_is_fine(self, tmp_path: Path, out: str) -> None:
+        (tmp_path / "photos").mkdir()
+        (tmp_path / "gone").symlink_to(tmp_path / "gone")  # a loop
+        refuse_inside(tmp_path / out, tmp_path / "photos")
 
 
 @pytest.mark.parametrize(

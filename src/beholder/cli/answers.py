@@ -34,7 +34,9 @@ def print_answers(
         text = line.format(label=answer.label, score=answer.score, **answer.details)
         log.result({name: _plain(one) for name, one in value.items()}, f"{answer.key}  {text}")
     if not num_answered:
-        raise UserError(f"None of the {len(images)} images could be read; the reasons stand above.")
+        if len(images) == 1:
+            raise UserError("The image could not be read; the reason stands above.")
+        raise UserError(f"None of the {len(images):,} images could be read; the reasons stand above.")
 
 
 def _plain(value: object) -> object:

@@ -7,7 +7,15 @@ from pathlib import Path
 from beholder.runtime.log import Log
 
 
-def classify(model: Path, /, *images: Path, device: str = "auto", json: bool = False) -> None:
+def classify(
+    model: Path,
+    /,
+    *images: Path,
+    device: str = "auto",
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
+    json: bool = False,
+) -> None:
     """Which class each image belongs to, with a calibrated probability.
 
     Example: `beholder classify runs/first/model photos/cell0001.png`
@@ -20,15 +28,20 @@ def classify(model: Path, /, *images: Path, device: str = "auto", json: bool = F
         Image files, or folders of them.
     device
         auto, cpu, cuda, cuda:N or mps.
+    threads
+        CPU threads; all cores of this process if not given.
+    max_pixels
+        Larger images are refused before they are decoded.
     json
         Print one JSON object an image.
     """
     from beholder.cli.answers import print_answers
+    from beholder.data.decode import Limits
     from beholder.pretrained.load import load
     from beholder.runtime.device import pick_device
     from beholder.tasks.classify import classify as run
 
-    bundle = load(model)
+    bundle, picked, limits = load(model), pick_device(device, threads), Limits(max_pixels=max_pixels)
     print_answers(
-        images, lambda samples: run(bundle, samples, pick_device(device)), "{label}  {score:.1%}", Log(as_json=json)
+        images, lambda samples: run(bundle, samples, picked, limits), "{label}  {score:.1%}", Log(as_json=json)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import json
+import os
 import sys
 from collections.abc import Sequence
 
@@ -22,8 +23,16 @@ VERBS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; the exit code is 0, 2 for a user's mistake, 130 after Ctrl-C."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    """Run one verb; the exit code is 0, 2 for a user's mistake, 130 after Ctrl-C, 141 when nobody reads on."""
+    try:
+        code = _main(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()  # here, where a closed pipe can be met; at its end the interpreter would complain aloud
+        return code
+    except BrokenPipeError:
+        return _fall_silent()
+
+
+def _main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("--help", "-h", "help"):
         print(_help())
         return 0
@@ -40,15 +49,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, such as `| head`
-        sys.stderr.close()
-        return 0
 
 
 def _run(verb: str, arguments: Sequence[str]) -> int:
-    from cyclopts import App, CycloptsError
+    from cyclopts import App, CycloptsError, Parameter
 
-    app = App(name=f"beholder {verb}", version=VERSION, help_format="markdown", result_action="return_value")
+    from beholder.runtime.log import PipedConsole
+
+    app = App(
+        name=f"beholder {verb}",
+        version=VERSION,
+        help_format="markdown",
+        result_action="return_value",
+        console=PipedConsole(),
+        # `--resolutions 128 224` as well as an option for each; no --no-json, --no-thorough and --empty-resolutions
+        default_parameter=Parameter(consume_multiple=True, negative=()),
+    )
     app.default(getattr(importlib.import_module(f"beholder.cli.{verb}"), verb))
     try:
         app(arguments, exit_on_error=False, print_error=False)
@@ -56,6 +72,14 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
         sentence = " ".join(str(error).split())
         raise UserError(f"{sentence} See beholder {verb} --help.") from error
     return 0
+
+
+def _fall_silent() -> int:
+    """The reader of our output has gone, such as `| head`: what is still buffered goes nowhere, without a word."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    return 141  # what the shell tells of a program that SIGPIPE ended
 
 
 def _refuse(sentence: str, as_json: bool) -> int:

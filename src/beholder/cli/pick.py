@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beholder.runtime.log import Log
+from beholder.runtime.log import Log, counted
 
 
 def pick(
@@ -16,6 +16,8 @@ def pick(
     model: Path | None = None,
     seed: int = 0,
     device: str = "auto",
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
     json: bool = False,
 ) -> None:
     """Which images to label first: a table with an empty label column, one line an image.
@@ -32,18 +34,26 @@ def pick(
     out
         The table to write; an existing file is refused.
     labels
-        A table of labels you already have: those images are not picked again, nor images like them.
+        A table of labels you already have, or "auto" for those that the layout carries: those images are not picked
+        again, and images like them come last.
     model
         A model folder whose features are used; the generic ones if not given.
     seed
         Of everything that is random.
     device
         auto, cpu, cuda, cuda:N or mps.
+    threads
+        CPU threads; all cores of this process if not given.
+    max_pixels
+        Larger images are set aside before they are decoded.
     json
         Print JSON lines for machines.
     """
     from beholder.recipes.pick import pick as run
 
     log = Log(as_json=json)
-    picked = run(photos, count=count, out=out, labels=labels, model=model, seed=seed, device=device, log=log)
-    log.result({"picked": picked}, f"Picked    {len(picked):,} images: {out}")
+    picked = run(
+        photos, count=count, out=out, labels=labels, model=model, seed=seed, device=device, threads=threads,
+        max_pixels=max_pixels, log=log,
+    )  # fmt: skip
+    log.result({"picked": picked}, f"Picked    {counted(len(picked), 'image')}: {out}")

@@ -102,6 +102,23 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in Image.ID if name in Image.OPEN and name not in _NOT_PICTURES)
 
 
+def pixels_of(image: Image.Image, limits: Limits | None = None) -> UInt8[np.ndarray, "H W 3"]:
+    """The pixels of a Pillow image as it is (no orientation is applied); it may still lie undecoded in its file.
+
+    Raises Unreadable, and nothing else, for bad content.
+    """
+    try:
+        _check_size(*image.size, limits or Limits())
+        with muted():
+            return np.asarray(to_rgb(image))
+    except Unreadable:
+        raise
+    except MemoryError:
+        raise Unreadable("needs more memory than there is") from None
+    except Exception as error:  # as in read_picture
+        raise Unreadable(_reason(error)) from error
+
+
 def _read_bytes(sample: Sample) -> bytes:
     if sample.data is not None:
         content = sample.data

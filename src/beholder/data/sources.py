@@ -155,11 +155,11 @@ def _draft_of_folders(listing: Listing) -> _Draft:
 def _draft_of_tables(listing: Listing, name: str, tables: list[FoundTable], masks: Iterable[str]) -> _Draft:
     collected = collect(listing, tables)
     masks = frozenset(masks) - collected.samples.keys()
-    notes = [f"{len(masks):,} mask pictures are no samples"] if masks else []
+    notes = [f"mask pictures, which are no samples: {len(masks):,}"] if masks else []
     # Images without a row are of use too: without labels.
     extra = [key for key in listing.images if key not in collected.samples and key not in masks]
     if extra:
-        notes.append(f"{len(extra):,} images have no row in the table, such as {extra[0]}; they are used without label")
+        notes.append(f"images with no row in the table: {len(extra):,}, such as {extra[0]}; they carry no label")
     samples = collected.samples | {key: Sample(key, listing.images[key]) for key in extra}
     file = tables[0].table.path.name
     titles = {"imagefolder": f"Hugging Face imagefolder ({file})", "table": f"table ({file})"}

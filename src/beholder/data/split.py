@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 
 from beholder.data.components import merge, number
 from beholder.runtime.seed import numpy_generator
@@ -19,8 +19,9 @@ def grouped_folds(
 
     Groups are dealt from the largest to the smallest, each to the fold where the class shares then stay most even
     (the greedy rule of scikit-learn's StratifiedGroupKFold, which refuses fewer groups than folds and a class with
-    fewer members than folds); ties are broken by `seed`. With fewer groups than folds some folds are empty.
-    Unlabelled samples count as a class.
+    fewer members than folds); ties are broken by `seed`. With fewer groups than folds the last folds are empty.
+    Fold 0 is the one that judges best alone, so that a group too large for a fair share is learned from, not judged
+    by. Unlabelled samples count as a class.
     """
     if num_folds < 1:
         raise UserError(f"{num_folds} folds: at least 1 is needed.")
@@ -43,7 +44,26 @@ def grouped_folds(
         fold = best[np.argmin(filled[best].sum(1))]
         filled[fold] += share[index]
         fold_of_group[index] = fold
-    return fold_of_group[group]
+    sizes = np.bincount(fold_of_group[group], minlength=num_folds)
+    place = np.empty(num_folds, np.int64)
+    place[_best_judge_first(filled, sizes, seed)] = np.arange(num_folds)
+    return place[fold_of_group][group]
+
+
+def can_judge(asked: Bool[np.ndarray, "*f C"], learned: Bool[np.ndarray, "*f C"]) -> Bool[np.ndarray, "*f"]:
+    """Whether a test part holds two classes or more (`asked`) while the training part holds all (`learned`)."""
+    return np.asarray((asked.sum(-1) >= 2) & learned.all(-1))
+
+
+def _best_judge_first(filled: Float[np.ndarray, "f C"], sizes: Int[np.ndarray, " f"], seed: int) -> np.ndarray:
+    """Folds that can judge, then those of at most half of all samples, then those that hold most classes, then those
+    whose size is nearest an even share; ties by seed. Empty folds are last."""
+    asked, learned = filled > 0, filled < 1 - 1e-9
+    is_large, is_empty = 2 * sizes > sizes.sum(), sizes == 0
+    away = np.abs(sizes - sizes.sum() / len(sizes))
+    drawn = numpy_generator(seed, "order of folds").permutation(len(sizes))
+    # lexsort's last key counts most.
+    return np.lexsort((drawn, away, -asked.sum(1), is_large, ~can_judge(asked, learned), is_empty))
 
 
 def random_folds(labels: Sequence[str | None], num_folds: int, seed: int) -> Int[np.ndarray, " n"]:

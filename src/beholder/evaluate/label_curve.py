@@ -194,7 +194,7 @@ def _usable_fractions(
             reason = f"{fraction:.3g} of {pool_size} images are {count} labels, fewer than the {num_classes} classes"
             left_out.append(LeftOut(fraction, None, reason))
     if not measured:
-        raise UserError(f"No fraction of {list(fractions)} leaves one label per class; ask for larger --fractions.")
+        raise UserError(f"No fraction of {list(fractions)} leaves one label per class; ask for larger ones.")
     return tuple(measured), tuple(left_out)
 
 
@@ -225,9 +225,9 @@ def _refuse_nonsense(
     assert all((labels[part] >= 0).all() for fold in folds for part in (fold.train, fold.test)), "unlabelled images"
     for fraction in fractions:
         if not 0 < fraction <= 1:
-            raise UserError(f"--fractions {fraction}: a share of the labels lies in (0, 1]; write 0.1 for 10 %.")
+            raise UserError(f"fractions has {fraction}: a share of the labels lies in (0, 1]; write 0.1 for 10 %.")
     if metric not in SCORES:
-        raise UserError(f"--metric {metric}: not a score; choose one of {', '.join(SCORES)}.")
+        raise UserError(f"metric={metric!r}: not a score; choose one of {', '.join(SCORES)}.")
     for k, fold in enumerate(folds):
         shared = np.intersect1d(groups[fold.train], groups[fold.test])
         if len(shared):

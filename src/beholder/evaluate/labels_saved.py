@@ -18,6 +18,14 @@ from beholder.evaluate.label_curve import Curve
 from beholder.evaluate.resample import mean_over_folds, point_scores, resampled_scores, unit_weights, units_of
 from beholder.types import UserError
 
+_LEAST_RATIO = 1.05
+"""Below, next to nothing is saved."""
+_STEPS = {
+    "readout": "reading the network at several depths and resolutions",
+    "adapting": "adapting it to the images",
+    "picking": "picking which images to label",
+}
+
 
 @dataclass(frozen=True)
 class Saving:
@@ -38,15 +46,17 @@ class Saving:
 
 @dataclass(frozen=True)
 class LabelsSaved:
-    """Savings of all arms, and which step of the ladder each part of the saving is owed to."""
+    """Savings of all arms, and which step of the ladder each part of the last rung's saving is owed to."""
 
     reference: str
     level: float
     """The reference's score with all labels."""
     rows: tuple[Saving, ...]
     shares: Mapping[str, float] | None
-    """Step -> its part of the logarithm of the whole ratio; they add up to 1. None where nothing was saved."""
+    """Step -> its part of the logarithm of the last rung's ratio; they add up to 1. None where the data cannot tell:
+    see `_shares`."""
     sentence: str
+    """What the last rung of the ladder saves, and by which steps; empty without a ladder."""
 
 
 def labels_saved(
@@ -64,7 +74,9 @@ def labels_saved(
     and the arm that has it. Raises UserError when the curve was not measured with all labels.
     """
     if curve.fractions[-1] != 1:
-        raise UserError(f"The largest --fractions is {curve.fractions[-1]:g}; labels saved need 1.0, all labels, too.")
+        raise UserError(
+            f"The largest of the fractions is {curve.fractions[-1]:g}; labels saved need 1.0, all labels, too."
+        )
     shares = {arm.name: _point_curve(curve, arm.name)[None] for arm in curve.arms}  # 1 F
     level = isotonic_regression(shares[reference][0])[-1:]
     needed = {name: float(_share_needed(scores, level, curve.fractions)[0]) for name, scores in shares.items()}
@@ -74,8 +86,10 @@ def labels_saved(
         for arm in curve.arms
         if arm.name != reference
     )
-    parts = _ladder_shares(needed, reference, ladder)
-    return LabelsSaved(reference, float(level[0]), rows, parts, _ladder_sentence(needed, reference, ladder, parts))
+    rungs = [row for _, name in ladder for row in rows if row.name == name]
+    parts = _shares([what for what, _ in ladder], rungs)
+    sentence = _ladder_sentence(curve, reference, needed[reference], rungs, parts)
+    return LabelsSaved(reference, float(level[0]), rows, parts, sentence)
 
 
 def _point_curve(curve: Curve, name: str) -> Float[np.ndarray, " F"]:
@@ -113,6 +127,10 @@ def _redrawn_ratios(curve: Curve, reference: str, num_resamples: int, seed: int)
     return {name: needed[reference] / shares for name, shares in needed.items()}
 
 
+def _times(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:.1f} to {interval[1]:.1f} times"
+
+
 def _saving(curve: Curve, name: str, reference_share: float, share: float, redrawn: Float[np.ndarray, " R"]) -> Saving:
     title = curve.arm(name).title
     if np.isinf(share):
@@ -122,9 +140,7 @@ def _saving(curve: Curve, name: str, reference_share: float, share: float, redra
     is_at_least = share == curve.fractions[0]
     low, high = np.percentile(redrawn, [2.5, 97.5], method="nearest") if len(redrawn) else (0.0, 0.0)
     interval = (float(low), float(high)) if low > 0 else None
-    around = (
-        f" (95 % interval {low:.1f} to {high:.1f} times)" if interval else " (not reached for some draws of groups)"
-    )
+    around = f" (95 % interval {_times(interval)})" if interval else " (not reached for some draws of groups)"
     prefix = "at most " if is_at_least else ""
     if ratio > 1:
         gain = f"{'at least ' if is_at_least else ''}{ratio:.1f} times fewer{around}"
@@ -135,29 +151,52 @@ def _saving(curve: Curve, name: str, reference_share: float, share: float, redra
     )
 
 
-def _ladder_shares(
-    needed: Mapping[str, float], reference: str, ladder: Sequence[tuple[str, str]]
-) -> dict[str, float] | None:
-    rungs = [reference, *(name for _, name in ladder)]
-    if not ladder or any(np.isinf(needed[name]) for name in rungs):
+def _shares(steps: Sequence[str], rungs: Sequence[Saving]) -> dict[str, float] | None:
+    """Each step's part, or None where parts would mean nothing.
+
+    That is so when a rung does not reach the level, or reaches it with the smallest share measured (its ratio is not
+    known then), when the interval of the whole saving does not lie above 1, and when a step loses labels.
+    """
+    if not rungs or rungs[-1].interval is None or rungs[-1].interval[0] <= 1:
         return None
-    total = np.log(needed[rungs[0]] / needed[rungs[-1]])
-    if total < np.log(1.05):  # parts of next to nothing mean nothing
+    ratios = [1.0, *(rung.ratio for rung in rungs if rung.ratio is not None and not rung.is_at_least)]
+    if len(ratios) <= len(rungs):
         return None
-    steps = zip(ladder, rungs[:-1], rungs[1:], strict=True)
-    return {what: float(np.log(needed[below] / needed[above]) / total) for (what, _), below, above in steps}
+    if ratios[-1] < _LEAST_RATIO:
+        return None
+    parts = np.diff(np.log(ratios)) / np.log(ratios[-1])
+    return dict(zip(steps, parts.tolist(), strict=True)) if parts.min() >= -1e-9 else None
 
 
 def _ladder_sentence(
-    needed: Mapping[str, float], reference: str, ladder: Sequence[tuple[str, str]], shares: Mapping[str, float] | None
+    curve: Curve,
+    reference: str,
+    reference_share: float,
+    rungs: Sequence[Saving],
+    shares: Mapping[str, float] | None,
 ) -> str:
-    if not ladder:
+    if not rungs:
         return ""
+    whole, all_labels = rungs[-1], curve.counts[-1]
+    with_labels = f"all {all_labels:,}" if reference_share == 1 else f"{round(reference_share * all_labels):,}"
+    same = f"the score that {curve.arm(reference).title!r} reaches with {with_labels} labels"
+    if whole.ratio is None or whole.count is None:
+        them = "them" if reference_share == 1 else with_labels
+        ours, theirs = repr(whole.title), repr(curve.arm(reference).title)
+        return f"With all {all_labels:,} labels {ours} does not reach the score that {theirs} reaches with {them}."
+    if whole.ratio < _LEAST_RATIO:
+        return f"No labels are saved: {whole.title!r} needs about {whole.count:,} for {same}."
+    at_most, at_least = ("at most", "at least ") if whole.is_at_least else ("about", "")
+    ends = f" (95 % interval {_times(whole.interval)})" if whole.interval else ""
+    told = (
+        f"{whole.title!r} needs {at_most} {whole.count:,} labels for {same}: "
+        f"{at_least}{whole.ratio:.1f} times fewer{ends}."
+    )
+    if whole.interval is None or whole.interval[0] <= 1:
+        return f"{told} With other test groups it might be none, so this data cannot tell how the saving is shared."
+    if len(rungs) == 1:
+        return told
     if shares is None:
-        missing = [what for what, name in ladder if np.isinf(needed[name])]
-        if missing:
-            return f"The saving cannot be split: with {missing[0]} the level is not reached."
-        return "No labels are saved, so there is nothing to split."
-    whole = needed[reference] / needed[ladder[-1][1]]
-    parts = ", ".join(f"{what} {share:.0%}" for what, share in shares.items())
-    return f"Together {whole:.1f} times fewer labels; parts of the saving (in its logarithm): {parts}."
+        return f"{told} This data cannot tell how the saving is shared."
+    *factors, last = (f"{whole.ratio**share:.1f} by {_STEPS.get(step, step)}" for step, share in shares.items())
+    return f"{told} Its factors are {', '.join(factors)} and {last}."

@@ -7,11 +7,12 @@ shift the balance of the classes. So a pick is judged like any other arm and nev
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from jaxtyping import Float, Int
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.decomposition import PCA
-from sklearn.preprocessing import StandardScaler
 
 MAX_DIRECTIONS = 64
 MANY_IMAGES = 20_000
@@ -23,18 +24,21 @@ def kmeans_pick(
 ) -> Int[np.ndarray, " picked"]:
     """`count` distinct image numbers worth labelling, from large clusters first; all that are unlabelled if fewer.
 
-    The unlabelled image nearest to each of `count` centres of k-means on standardised features (at most 64 principal
-    directions). Images `already` labelled are never picked again: k-means then draws that many clusters more, and the
-    clusters that hold a labelled image are served last.
+    The unlabelled image nearest to each of `count` centres of k-means, in the (at most 64) directions in which the
+    features vary most. The features' scales count: embeddings come as they are, and raw measures of different kinds
+    are standardised by the caller. Images `already` labelled are never picked again: k-means then draws that many
+    clusters more, and the clusters that hold a labelled image are served last.
+
+    Where all unlabelled images are asked for, a cluster for each would put them in no order: there are then as many
+    clusters as the root of the number of images, and each gives its nearest, then its second nearest, and so on.
     """
     labelled = np.unique(already) if already is not None else np.empty(0, dtype=np.int64)
     free = np.setdiff1d(np.arange(len(features)), labelled)
-    if count >= len(free):
-        return free
-    if count <= 0:
+    if count <= 0 or not len(free):
         return free[:0]
     points = _project(features, seed)
-    num_clusters = min(count + len(labelled), len(np.unique(points, axis=0)))
+    wanted = count + len(labelled) if count < len(free) else math.isqrt(len(features))
+    num_clusters = min(wanted, len(np.unique(points, axis=0)))
     kind = MiniBatchKMeans if len(points) > MANY_IMAGES else KMeans
     clusters = kind(num_clusters, random_state=seed).fit(points)
     centres, cluster = np.asarray(clusters.cluster_centers_), np.asarray(clusters.labels_)
@@ -46,7 +50,8 @@ def _serve(
 ) -> Int[np.ndarray, " picked"]:
     """Clusters in turn, those without a label and the large ones first, each giving its free image nearest the centre.
 
-    Where rounds of the clusters are exhausted before `count` (few distinct points), a next round begins.
+    Where the clusters without a label have all given one and more are asked for, their next round begins; clusters
+    with a label follow when the others are empty.
     """
     distance = np.linalg.norm(points - centres[cluster], axis=1)
     has_label = np.zeros(len(centres), dtype=bool)
@@ -55,15 +60,15 @@ def _serve(
     by_nearness = free[np.lexsort((distance[free], cluster[free]))]
     first_of_cluster = np.searchsorted(cluster[by_nearness], np.arange(len(centres)))
     turn = np.arange(len(free)) - first_of_cluster[cluster[by_nearness]]  # 0: nearest of its cluster, 1: the second
-    order = np.lexsort((-size[cluster[by_nearness]], has_label[cluster[by_nearness]], turn))
+    order = np.lexsort((-size[cluster[by_nearness]], turn, has_label[cluster[by_nearness]]))
     return by_nearness[order[:count]]
 
 
 def _project(features: np.ndarray, seed: int) -> Float[np.ndarray, "n d"]:
-    """Standardised features in their main directions, float32."""
-    standardised = StandardScaler().fit_transform(features.astype(np.float32))
-    num_directions = min(MAX_DIRECTIONS, *standardised.shape)
-    if num_directions == standardised.shape[1]:
-        return standardised
-    solver = "randomized" if min(standardised.shape) > 2 * num_directions else "full"
-    return PCA(num_directions, svd_solver=solver, random_state=seed).fit_transform(standardised)
+    """Centred features in their main directions, float32; distances are kept, as nothing is scaled."""
+    centred = features.astype(np.float32) - features.mean(0, dtype=np.float32)
+    num_directions = min(MAX_DIRECTIONS, *centred.shape)
+    if num_directions == centred.shape[1]:
+        return centred
+    solver = "randomized" if min(centred.shape) > 2 * num_directions else "full"
+    return PCA(num_directions, svd_solver=solver, random_state=seed).fit_transform(centred)

@@ -12,8 +12,9 @@ from beholder.evaluate.report_answers import answers_section, groups_section, un
 from beholder.evaluate.report_curve import curve_section
 from beholder.evaluate.report_data import data_section, embeddings_section
 from beholder.evaluate.report_pictures import open_album, symbols
-from beholder.evaluate.report_run import cost_section, footer, glossary_section, settings_section, training_section
+from beholder.evaluate.report_run import cost_section, footer, glossary_section, settings_section
 from beholder.evaluate.report_section import Section
+from beholder.evaluate.report_training import training_section
 from beholder.evaluate.report_values import words
 from beholder.evaluate.report_verdict import opening
 from beholder.runtime.files import write_text
@@ -42,7 +43,10 @@ def render_report(results: Mapping[str, Any], pictures: Mapping[str, bytes]) -> 
     found = (
         (curve_section(results), "No label curve: too few labels, or none, to compare methods."),
         (answers_section(results, album), "No answers were judged: that takes labels."),
-        (unusual_section(results, album), "No search for unusual images was made."),
+        (
+            unusual_section(results, album),
+            "No search for unusual images: that takes 40 normal ones to learn from.",
+        ),
         (groups_section(results), "No scores per group: the images name no groups, or none could be scored."),
         (embeddings_section(results, album), "The embeddings were not examined."),
         (training_section(results), "Nothing was trained, so there is no training curve."),

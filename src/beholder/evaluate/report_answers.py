@@ -9,7 +9,7 @@ from beholder.evaluate.chart_tables import Scale, bar_track, confusion_table, da
 from beholder.evaluate.charts import nice_ticks
 from beholder.evaluate.markup import Child, Markup, join, tag
 from beholder.evaluate.report_pictures import Album, gallery_kind, show_pair
-from beholder.evaluate.report_section import Section, name_of, note, part, section
+from beholder.evaluate.report_section import Section, name_of, note, num_shown, part, prose, section
 from beholder.evaluate.report_values import (
     elements,
     interval,
@@ -18,6 +18,7 @@ from beholder.evaluate.report_values import (
     records,
     say_count,
     say_percent,
+    say_points,
     say_score,
     say_things,
     words,
@@ -54,7 +55,7 @@ def _figures(results: Mapping[str, Any]) -> Child:
         ("Calibration error", "calibration_error", "0 when a stated 90 % is right 90 % of the time", say_score),
     )
     figures = [
-        tag("div", tag("dt", name), tag("dd", tag("span", say(value), class_="big"), tag("span", said)))
+        tag("div", tag("dt", name), tag("dd", tag("span", say(value), class_="big"), tag("span", prose(said))))
         for name, key, said, say in told
         if (value := number(results, "score", key)) is not None
     ]
@@ -92,21 +93,32 @@ def _galleries(results: Mapping[str, Any], album: Album) -> Child:
     if not (wrong or right):
         return None
     has_heat = any(record.get("heat") for record in (*wrong, *right))
-    sentence = words(results, "explanation", "sentence") if has_heat else None
+    heat = "Left the image, right the same image with the places that speak for the answer in warm colours."
+    num_right, num_wrong = _num_answers(results)
     return join(
-        note("Left the image, right the same image with the parts that made the answer in warm colours.")
-        if has_heat and sentence is None
-        else None,
-        _gallery("Wrong answers", wrong, album, "✗", "wrong"),
-        _gallery("Right answers", right, album, "✓", "right"),
+        note(heat) if has_heat else None,
+        _gallery("Wrong answers", wrong, album, "✗", "wrong", num_wrong, "the surest first"),
+        _gallery("Right answers", right, album, "✓", "right", num_right, "the surest of each class"),
     )
 
 
-def _gallery(title: str, shown: list[Mapping[str, Any]], album: Album, sign: str, kind: str) -> Child:
-    if not shown:
+def _num_answers(results: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """How many answers are right and how many wrong, by the confusion matrix."""
+    counts = [numbers(row) for row in elements(results, "score", "confusion", "counts")]
+    if not counts or any(len(row) != len(counts) for row in counts):
+        return None, None
+    num_right = sum(row[index] or 0.0 for index, row in enumerate(counts))
+    return num_right, sum(value or 0.0 for row in counts for value in row) - num_right
+
+
+def _gallery(
+    title: str, found: list[Mapping[str, Any]], album: Album, sign: str, kind: str, num: float | None, order: str
+) -> Child:
+    if not found:
         return None
-    cards = [_card(record, album, sign, kind) for record in shown[:_MOST_CARDS]]
-    return part(title, tag("ul", cards, class_=gallery_kind(shown, album)))
+    cards = [_card(record, album, sign, kind) for record in found[:_MOST_CARDS]]
+    cut = num_shown(len(cards), max(num or 0.0, len(found)), order)
+    return part(title, cut, tag("ul", cards, class_=gallery_kind(found, album)))
 
 
 def _card(record: Mapping[str, Any], album: Album, sign: str, kind: str) -> Markup:
@@ -131,7 +143,7 @@ def _explanation(results: Mapping[str, Any]) -> Child:
     random = number(results, "explanation", "deletion", "random_drop")
     if sentence is None and (important is None or random is None):
         return None
-    children: list[Child] = [tag("p", sentence) if sentence else None]
+    children: list[Child] = [tag("p", prose(sentence)) if sentence else None]
     if important is not None and random is not None:
         largest = max(abs(important), abs(random), 1e-9)
         items = [
@@ -142,10 +154,10 @@ def _explanation(results: Mapping[str, Any]) -> Child:
                 tag("b", said, class_="value"),
             )
             for name, drop, colour in (
-                ("Covering what the heat map marks", important, "adapted"),
-                ("Covering as much at random", random, "trivial"),
+                ("Blurring what the heat map marks", important, "adapted"),
+                ("Blurring as much at random", random, "trivial"),
             )
-            for said in [f"{say_score(drop)} less sure"]
+            for said in [f"{say_points(-drop)} points"]
         ]
         num, better = (number(results, "explanation", "deletion", key) for key in ("num", "share_better"))
         told = f"Tested on {say_things(num, 'image')}." if num is not None else ""
@@ -169,8 +181,9 @@ def unusual_section(results: Mapping[str, Any], album: Album) -> Section | None:
         "unusual",
         "Unusual images",
         "Images unlike the rest",
-        sentence,
+        prose(sentence),
         _unusual_note(results, threshold),
+        num_shown(len(cards), max(number(results, "data", "num_kept") or 0.0, len(items)), "the most unusual first"),
         tag("ul", cards, class_=gallery_kind(items, album)) if cards else None,
     )
 
@@ -179,15 +192,9 @@ def _unusual_note(results: Mapping[str, Any], threshold: float | None) -> Child:
     said: list[str] = []
     if threshold is not None:
         said.append(f"An image counts as unusual above a score of {threshold:.2f}, the upright line in each bar.")
-    alarms = number(results, "unusual", "false_alarm_rate")
-    if alarms is not None:
-        said.append(f"The line is set so that about {say_percent(alarms)} of ordinary images pass it by chance.")
-    num = number(results, "unusual", "num_reference")
-    if num is not None:
-        said.append(f"Compared with {say_things(num, 'ordinary image')}.")
     auroc = number(results, "unusual", "auroc")
     if auroc is not None:
-        said.append(f"Where labels tell, it finds the odd ones with an AUC of {say_score(auroc)}.")
+        said.append(f"On the test part the score tells normal from other labels with an AUC of {say_score(auroc)}.")
     return note(" ".join(said)) if said else None
 
 
@@ -202,7 +209,9 @@ def _unusual_card(item: Mapping[str, Any], album: Album, threshold: float | None
     line = tag(
         "p",
         tag("b", said),
-        tag("span", f" p = {p_value:.2g}", class_="quiet") if p_value is not None else None,
+        tag("span", f" p\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{p_value:.2g}", class_="quiet")
+        if p_value is not None
+        else None,
         class_="answer",
     )
     status = None if score is None or threshold is None else ("above the line" if is_over else "below the line")
@@ -253,7 +262,7 @@ def groups_section(results: Mapping[str, Any]) -> Section | None:
         "groups",
         "Groups",
         "Is it as good for every group?",
-        sentence,
+        prose(sentence),
         data_table("Score of each group", columns, cells, numeric=(1, 3, 4)) if cells else None,
         note(told) if cells else None,
     )

@@ -8,7 +8,7 @@ from typing import Any
 from beholder.evaluate.chart_tables import Scale, bar_track, data_table, dot_track, signed_track
 from beholder.evaluate.charts import Axes, Level, Line, line_chart, swatch
 from beholder.evaluate.markup import Child, Markup, join, tag
-from beholder.evaluate.report_section import Section, folded, note, part, section
+from beholder.evaluate.report_section import Section, folded, note, part, prose, section
 from beholder.evaluate.report_values import (
     ABSENT,
     interval,
@@ -168,36 +168,43 @@ def _saved(results: Mapping[str, Any]) -> Child:
     ratios = [value for row in rows for value in (number(row, "ratio"), *(interval(row, "interval") or ())) if value]
     scale = Scale(min([1.0, *ratios]), max([2.0, *ratios]))
     colours = {words(arm, "name"): _COLOURS.get(words(arm, "kind") or "") for arm in records(results, "curve", "arms")}
-    cells = [_saved_row(row, scale, colours.get(words(row, "name")) or "other") for row in rows]
-    columns = ["Method", "Labels needed", "Fewer labels", "95 % interval", "In words"]
+    most = max((count for count in numbers(results, "curve", "counts") if count is not None), default=None)
+    cells = [_saved_row(row, scale, colours.get(words(row, "name")) or "other", most) for row in rows]
+    columns = ["Method", "Labels needed", "Times fewer", "95 % interval"]
+    level = number(results, "labels_saved", "level")
+    aim = f"the score {say_score(level)} of {_reference_name(results)}" if level is not None else "the same score"
     return part(
         "Labels saved",
-        tag("p", sentence) if sentence else None,
+        tag("p", prose(sentence)) if sentence else None,
         data_table("Labels saved", columns, cells, numeric=(1, 2)) if cells else None,
+        note(f"Labels needed for {aim}. The upright line means that nothing is saved.") if cells else None,
         shares,
     )
 
 
-def _saved_row(row: Mapping[str, Any], scale: Scale, colour: str) -> list[Child]:
+def _saved_row(row: Mapping[str, Any], scale: Scale, colour: str, most: float | None) -> list[Child]:
     ratio, ends = number(row, "ratio"), interval(row, "interval")
     title = words(row, "title") or words(row, "name") or "unnamed"
     count = number(row, "count")
     told = f"{title}: {say_times(ratio)} fewer labels"
     if ends:
         told += f", 95 % interval {say_times(ends[0])} to {say_times(ends[1])}"
+    if ratio is None:
+        return [title, ABSENT if most is None else f"> {say_count(most)}", "not reached", ABSENT]
     track = dot_track(scale, ratio, colour=colour, told=told, weight=0.4, interval=ends, reference=1.0)
+    is_bound = row.get("is_at_least") is True
+    around = f"{say_times(ends[0])} to {say_times(ends[1])}" if ends else "not reached in some draws of test groups"
     return [
         title,
-        ABSENT if count is None else say_count(count),
-        "not reached" if ratio is None else tag("b", say_times(ratio)),
-        ABSENT if ratio is None else tag("span", track, class_="track-cell"),
-        tag("span", words(row, "sentence") or "", class_="prose"),
+        ABSENT if count is None else f"{'≤ ' if is_bound else ''}{say_count(count)}",
+        tag("b", f"{'≥ ' if is_bound else ''}{say_times(ratio)}"),
+        tag("span", track, tag("small", around), class_="track-cell"),
     ]
 
 
 def _shares(results: Mapping[str, Any]) -> Child:
     named = {
-        "readout": ("a better readout of generic features", "last-layer"),
+        "readout": ("reading several depths and resolutions", "last-layer"),
         "adapting": ("adapting to these images", "adapted"),
         "picking": ("picking which images to label", "generic"),
     }
@@ -215,28 +222,21 @@ def _shares(results: Mapping[str, Any]) -> Child:
         else:
             track = bar_track(share / largest, colour=colour, told=told)
         items.append(tag("li", tag("span", title, class_="name"), track, tag("b", say_percent(share), class_="value")))
-    return tag("div", tag("h4", "Where the saving comes from"), tag("ul", items, class_="bars"), class_="shares")
+    why = note("Savings multiply, so these are shares of the logarithm.")
+    return tag("div", tag("h4", "Where the saving comes from"), tag("ul", items, class_="bars"), why, class_="shares")
 
 
 def _random_split(results: Mapping[str, Any]) -> Child:
     grouped, random = number(results, "random_split", "grouped"), number(results, "random_split", "random")
-    sentence = words(results, "random_split", "sentence")
-    if sentence is None and (grouped is None or random is None):
+    if grouped is not None and grouped == random:  # every image is a group of its own: nothing was compared
         return None
-    flatters = number(results, "random_split", "flatters")
-    if flatters is None and grouped is not None and random is not None:
-        flatters = random - grouped
-    figures = [
-        tag("div", tag("dt", name), tag("dd", tag("span", said, class_="big")))
-        for name, value, said in (
-            ("Groups kept apart", grouped, say_score(grouped)),
-            ("Random split", random, say_score(random)),
-            ("Flatters by, in points", flatters, say_points(flatters)),
-        )
-        if value is not None
-    ]
+    sentence = words(results, "random_split", "sentence")
+    if sentence is None:
+        if grouped is None or random is None:
+            return None
+        sentence = f"{say_score(random)} instead of {say_score(grouped)}: {say_points(random - grouped)} points."
     return part(
         "What a random split would have claimed",
-        tag("p", sentence) if sentence else None,
-        tag("dl", figures, class_="figures small") if figures else None,
+        tag("p", prose(sentence)),
+        note("Both scores come from left-out images of the training part; the score on the test part is another."),
     )

@@ -9,7 +9,7 @@ from typing import Any
 from beholder.evaluate.chart_tables import bar_list, bar_track, data_table, stacked_bar
 from beholder.evaluate.markup import Child, Markup, join, tag
 from beholder.evaluate.report_pictures import Album, show
-from beholder.evaluate.report_section import Section, folded, name_of, note, part, section
+from beholder.evaluate.report_section import Section, folded, name_of, note, num_shown, part, prose, section
 from beholder.evaluate.report_values import (
     ABSENT,
     counts,
@@ -42,7 +42,7 @@ def data_section(results: Mapping[str, Any], album: Album) -> Section | None:
     ]
     if all(child is None for child in shown):
         return None
-    return section("data", "Data", "The images it was given", _sentence(results), *shown)
+    return section("data", "Data", "The images it was given", prose(_sentence(results)), *shown)
 
 
 def _sentence(results: Mapping[str, Any]) -> str | None:
@@ -53,7 +53,7 @@ def _sentence(results: Mapping[str, Any]) -> str | None:
     if folder:
         said.append(f"Read from {folder}" + (f" ({layout})." if layout else "."))
     if groups is not None:
-        said.append(say_things(groups, "group") + (f", from {source}." if source else "."))
+        said.append(say_things(groups, "group") + (f", {source}." if source else "."))
     if train is not None and test is not None:
         said.append(f"{say_count(train)} images to learn from, {say_count(test)} to judge by.")
     return " ".join(said) or None
@@ -66,7 +66,7 @@ def _counted(results: Mapping[str, Any]) -> Child:
     if kept is None or found is None or found <= 0:
         return None
     refused = refused or 0.0
-    parts = [("Kept", kept, "generic"), ("Quarantined", refused, "hurt")]
+    parts = [("Kept", kept, "generic")] + ([("Quarantined", refused, "hurt")] if refused else [])
     rest = found - kept - refused
     if rest > 0:
         parts.append(("Others left out", rest, "trivial"))
@@ -120,7 +120,8 @@ def _duplicates(results: Mapping[str, Any], album: Album) -> Child:
             )
         )
     said = f"{say_things(len(found), 'set')} of images that show the same thing."
-    return part("Duplicates", tag("p", said), tag("ul", items, class_="gallery"))
+    cut = num_shown(len(items), len(found))
+    return part("Duplicates", tag("p", said), cut, tag("ul", items, class_="gallery"))
 
 
 def _conflicts(results: Mapping[str, Any]) -> Child:
@@ -132,10 +133,12 @@ def _conflicts(results: Mapping[str, Any]) -> Child:
             [tag("span", name_of(key), class_="line") for key in texts(record, "keys")],
             [tag("span", tag("bdi", label), class_="line") for label in texts(record, "labels")],
         ]
-        for record in found[:_MOST_REFUSED]
+        for record in found
     ]
-    title = "The same image under two labels"
-    return part(title, data_table(title, ["Images", "Labels"], rows))
+    title, columns = "The same image under two labels", ["Images", "Labels"]
+    rest = rows[_MOST_SHOWN:]
+    more = folded(f"{say_count(len(rest))} more", data_table(f"{title}, more", columns, rest)) if rest else None
+    return part(title, data_table(title, columns, rows[:_MOST_SHOWN]), more)
 
 
 def _outliers(results: Mapping[str, Any], album: Album) -> Child:
@@ -154,7 +157,8 @@ def _outliers(results: Mapping[str, Any], album: Album) -> Child:
                 tag("figure", figure, tag("figcaption", said, tag("p", name_of(key), class_="quiet")), class_="card"),
             )
         )
-    return part("Too dark, too blurred, too odd", tag("ul", items, class_="gallery small"))
+    cut = num_shown(len(items), len(found))
+    return part("Too dark, too blurred, too odd", cut, tag("ul", items, class_="gallery small"))
 
 
 def _quarantine(results: Mapping[str, Any]) -> Child:
@@ -163,10 +167,11 @@ def _quarantine(results: Mapping[str, Any]) -> Child:
         return None
     reasons = Counter(words(record, "reason") or "no reason given" for record in found)
     rows = [[name_of(words(record, "key")), words(record, "reason") or ABSENT] for record in found[:_MOST_REFUSED]]
-    more = len(found) - _MOST_REFUSED
+    num = max(number(results, "data", "num_quarantined") or 0.0, len(found))
+    more = num - len(rows)
     return part(
         "Quarantine",
-        tag("p", f"{say_things(len(found), 'file')} could not be used; nothing was deleted."),
+        tag("p", f"{say_things(num, 'file')} could not be used; nothing was deleted."),
         bar_list([(reason, float(count)) for reason, count in reasons.most_common(12)], colour="hurt"),
         folded(
             "Every refused file",
@@ -178,7 +183,7 @@ def _quarantine(results: Mapping[str, Any]) -> Child:
 
 def _notes(results: Mapping[str, Any]) -> Child:
     said = texts(results, "data", "notes")
-    return part("Good to know", tag("ul", [tag("li", one) for one in said], class_="notes")) if said else None
+    return part("Good to know", tag("ul", [tag("li", prose(one)) for one in said], class_="notes")) if said else None
 
 
 def embeddings_section(results: Mapping[str, Any], album: Album) -> Section | None:
@@ -192,7 +197,7 @@ def embeddings_section(results: Mapping[str, Any], album: Album) -> Section | No
         "embeddings",
         "Embeddings",
         "How it sees the images",
-        sentence,
+        prose(sentence),
         _health(arms),
         _clusters(clusters, album),
     )
@@ -206,7 +211,7 @@ def _health(arms: list[Mapping[str, Any]]) -> Child:
         rank, dimensions = number(arm, "effective_rank"), number(arm, "dimensions")
         used: Child = say_count(rank)
         if rank is not None and dimensions:
-            told = f"{rank:.0f} of {dimensions:.0f} directions used"
+            told = f"{words(arm, 'title') or 'unnamed'}: {rank:.0f} of {dimensions:.0f} directions used"
             track = tag("span", bar_track(rank / dimensions, colour="generic", told=told), class_="track-cell")
             used = join(tag("span", f"{rank:.0f} of {dimensions:.0f}"), track)
         consistency, accuracy = number(arm, "knn_consistency"), number(arm, "knn_accuracy")
@@ -234,6 +239,9 @@ def _clusters(clusters: list[Mapping[str, Any]], album: Album) -> Child:
         "Images that look alike to the model",
         _key(key, float(sum(totals.values()))) if key else None,
         tag("ol", items, class_="clusters"),
+        note("An image alone in its cluster is like none of the others.")
+        if any(number(cluster, "size") == 1 for cluster in clusters)
+        else None,
     )
 
 
@@ -244,12 +252,12 @@ def _cluster(index: int, cluster: Mapping[str, Any], colours: Mapping[str, str],
     parts += [("other labels", rest, "trivial")] if rest > 0 else []
     told = ", ".join(f"{name} {say_count(count)}" for name, count, _ in parts)
     pictures = [
-        show(album, one, f"Image {place} of look-alike group {index}")
+        show(album, one, f"Image {place} of cluster {index}")
         for place, one in enumerate(elements(cluster, "pictures")[:6], start=1)
     ]
     size = number(cluster, "size")
     head = tag(
-        "p", tag("b", f"Group {index}"), tag("span", say_things(size, "image"), class_="quiet") if size else None
+        "p", tag("b", f"Cluster {index}"), tag("span", say_things(size, "image"), class_="quiet") if size else None
     )
-    bar = stacked_bar(parts, description=f"Labels in look-alike group {index}: {told}") if parts else None
+    bar = stacked_bar(parts, description=f"Labels in cluster {index}: {told}") if parts else None
     return tag("li", head, bar, tag("div", pictures, class_="strip"))

@@ -1,30 +1,24 @@
-"""How the run went and how to repeat it: training curves, cost, settings, and a glossary in plain sentences."""
+"""What the run cost and how to repeat it: cost, settings, and a glossary in plain sentences."""
 
 from __future__ import annotations
 
-import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from beholder.evaluate.chart_tables import bar_track, data_table
-from beholder.evaluate.charts import Axes, Line, line_chart, nice_ticks, sparkline
 from beholder.evaluate.markup import Child, Markup, tag
-from beholder.evaluate.report_section import Section, note, part, section
+from beholder.evaluate.report_section import Section, note, part, section, with_options
 from beholder.evaluate.report_values import (
     dig,
-    elements,
     number,
-    numbers,
     records,
     say_bytes,
-    say_count,
     say_joules,
     say_seconds,
-    say_things,
     words,
 )
 
-_MOST_POINTS = 200
 _GLOSSARY = (
     (
         "AUC",
@@ -47,111 +41,14 @@ _GLOSSARY = (
         "after it studied these images without any labels.",
     ),
     (
+        "p",
+        "The share of ordinary images that are at least as unusual as this one, so that a small p means odd.",
+    ),
+    (
         "No difference",
         "The interval of the change includes zero: a gain may exist, but it is too small for this data to show.",
     ),
 )
-
-
-def training_section(results: Mapping[str, Any]) -> Section | None:
-    """The loss and the probes over the steps; None when nothing was trained."""
-    losses = _points(results, "training", "losses")
-    probes = [
-        (words(probe, "name") or "probe", _points(probe, "values")) for probe in records(results, "training", "probes")
-    ]
-    probes = [(name, points) for name, points in probes if points]
-    sentence = _trained(results)
-    if not losses and not probes and sentence is None:
-        return None
-    return section(
-        "training",
-        "Training",
-        "How the learning went",
-        sentence,
-        _loss(losses),
-        _probes(probes),
-    )
-
-
-def _trained(results: Mapping[str, Any]) -> str | None:
-    backbone, objective = words(results, "training", "backbone"), words(results, "training", "objective")
-    steps, seconds = number(results, "training", "steps"), number(results, "training", "seconds")
-    stopped = words(results, "training", "stopped")
-    said: list[str] = []
-    if backbone or objective:
-        said.append(
-            (backbone or "The model") + (f" studied the images by {objective}." if objective else " was adapted.")
-        )
-    if steps is not None:
-        said.append(say_things(steps, "step") + (f" in {say_seconds(seconds)}." if seconds is not None else "."))
-    if stopped:
-        said.append(f"Stopped early: {stopped.rstrip('.')}.")
-    return " ".join(said) or None
-
-
-def _points(value: Any, *path: str) -> list[tuple[float, float]]:
-    pairs = (numbers(point) for point in elements(value, *path))
-    return sorted(
-        (pair[0], pair[1]) for pair in pairs if len(pair) == 2 and pair[0] is not None and pair[1] is not None
-    )
-
-
-def _loss(points: list[tuple[float, float]]) -> Child:
-    if len(points) < 2:
-        return None
-    steps, means, lows, highs = _thinned(points)
-    line = Line("Loss", means, lows, highs, "generic")
-    last = steps[-1]
-    ticks = [(tick, say_count(tick), "") for tick in nice_ticks(0, max(last, 1), 4) if steps[0] <= tick <= last]
-    axes = Axes(steps, ticks, y_title="Loss", write="{:.3g}".format)
-    described = f"Training loss from {means[0]:.3g} at step {steps[0]:.0f} to {means[-1]:.3g} at step {last:.0f}"
-    charts = [
-        tag(
-            "div",
-            line_chart(
-                [line], axes, width=width, height=height, description=described, has_end_labels=False, has_markers=False
-            ),
-            class_=kind,
-        )
-        for width, height, kind in ((1000, 340, "wide-only"), (720, 320, "middle-only"), (380, 280, "narrow-only"))
-    ]
-    said = "Across: training steps."
-    if lows:
-        said += " The line is the mean and the band the range of neighbouring steps."
-    return tag("figure", charts, tag("figcaption", said), class_="curve")
-
-
-def _thinned(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float], list[float], list[float]]:
-    """At most 200 points: neighbours are averaged, and their range is kept as a band."""
-    if len(points) <= _MOST_POINTS:
-        return [step for step, _ in points], [value for _, value in points], [], []
-    edges = [round(index * len(points) / _MOST_POINTS) for index in range(_MOST_POINTS + 1)]
-    bins = [points[start:end] for start, end in itertools.pairwise(edges)]
-    values = [[value for _, value in part_of] for part_of in bins]
-    return (
-        [part_of[-1][0] for part_of in bins],
-        [sum(some) / len(some) for some in values],
-        [min(some) for some in values],
-        [max(some) for some in values],
-    )
-
-
-def _probes(probes: list[tuple[str, list[tuple[float, float]]]]) -> Child:
-    if not probes:
-        return None
-    items = []
-    for name, points in probes:
-        values = [value for _, value in points]
-        told = f"{name}: from {values[0]:.3g} to {values[-1]:.3g}"
-        items.append(
-            tag(
-                "li",
-                tag("span", name, class_="name"),
-                sparkline(values, colour="adapted", description=told),
-                tag("span", f"{values[0]:.3g} → ", tag("b", f"{values[-1]:.3g}"), class_="value"),
-            )
-        )
-    return part("Checked on the way", tag("ul", items, class_="probes"))
 
 
 def cost_section(results: Mapping[str, Any]) -> Section | None:
@@ -162,22 +59,24 @@ def cost_section(results: Mapping[str, Any]) -> Section | None:
     if not rows and not total:
         return None
     longest = max((number(row, "seconds") or 0.0 for row in rows), default=0.0) or 1.0
-    cells = [_cost_row(row, longest) for row in rows]
+    sources = {words(row, "joules_source") for row in (*rows, total)} - {None}
+    cells = [_cost_row(row, longest, len(sources) > 1) for row in rows]
     if total:
-        cells.append(_cost_row({"stage": "Total", **total}, None))
-    columns = ["Stage", "Time", "Share", "Estimated before", "Energy", "Peak memory"]
+        cells.append(_cost_row({"stage": "Total", **total}, None, len(sources) > 1))
+    columns = ["Stage", "Time", "", "Estimated before", "Energy", "Peak memory so far"]
     return section(
         "cost",
         "Cost",
         "What it cost",
         _thousand(results),
         data_table("Cost of each stage", columns, cells, numeric=(1, 3, 4, 5)),
+        note(f"Energy: {sources.pop()}.") if len(sources) == 1 else None,
     )
 
 
-def _cost_row(row: Mapping[str, Any], longest: float | None) -> list[Child]:
+def _cost_row(row: Mapping[str, Any], longest: float | None, has_source: bool) -> list[Child]:
     stage, seconds = words(row, "stage") or "unnamed", number(row, "seconds")
-    source = words(row, "joules_source")
+    source = words(row, "joules_source") if has_source else None
     bar: Child = None
     if longest is not None and seconds is not None:
         track = bar_track(seconds / longest, colour="generic", told=f"{stage}: {say_seconds(seconds)}")
@@ -209,7 +108,7 @@ def settings_section(results: Mapping[str, Any], absent: Sequence[str]) -> Secti
     command = words(results, "command")
     told = [
         ("beholder", words(results, "version")),
-        ("Date", words(results, "created")),
+        ("Date", _date(words(results, "created"))),
         ("Seed", words(results, "seed")),
         ("Device", words(results, "machine", "device")),
         ("Cores", words(results, "machine", "cores")),
@@ -227,14 +126,21 @@ def settings_section(results: Mapping[str, Any], absent: Sequence[str]) -> Secti
         "This run",
         "What was done",
         None,
-        tag("pre", tag("code", command), tabindex=0) if command else None,
+        tag("pre", tag("code", with_options(command)), tabindex=0) if command else None,
         tag("dl", facts, class_="facts") if facts else None,
         part("Not in this report", missing) if absent else None,
     )
 
 
+def _date(created: str | None) -> str | None:
+    """2026-11-21 10:15 UTC, where it is a time that reads so."""
+    if created is None or not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?(\+00:00|Z)", created):
+        return created
+    return f"{created[:10]} {created[11:16]} UTC"
+
+
 def glossary_section() -> Section:
-    """Five words of this page in plain sentences."""
+    """Words of this page in plain sentences."""
     entries = [tag("div", tag("dt", term), tag("dd", meaning)) for term, meaning in _GLOSSARY]
     return section("glossary", "Words", "Words on this page", None, tag("dl", entries, class_="glossary"))
 

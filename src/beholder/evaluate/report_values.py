@@ -98,10 +98,12 @@ def say_points(value: Number | None) -> str:
 
 
 def say_percent(share: Number | None) -> str:
-    """A share as percent; one decimal where whole percents would hide the difference."""
+    """A share as percent; one decimal where whole percents would hide the difference, never a false 0 or 100."""
     if share is None:
         return ABSENT
     percent = share * 100
+    if 0 < percent < 0.05 or 99.95 <= percent < 100:
+        return f"{'< 0.1' if percent < 1 else '> 99.9'}{_SPACE}%".replace(" ", _SPACE)
     is_fine = 0 < abs(percent) < 2 or 98 < percent < 100
     text = f"{percent:.1f}" if is_fine and abs(percent - round(percent)) > 0.049 else f"{percent:.0f}"
     return f"{text}{_SPACE}%".replace("-", _MINUS)
@@ -136,7 +138,7 @@ def say_joules(joules: Number | None) -> str:
 
 
 def say_bytes(size: Number | None) -> str:
-    return ABSENT if size is None else _scaled(size, 1024, ("B", "KiB", "MiB", "GiB", "TiB"))
+    return ABSENT if size is None else _scaled(size, 1000, ("B", "kB", "MB", "GB", "TB"))
 
 
 def _scaled(value: Number, base: int, units: tuple[str, ...]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from beholder.evaluate.chart_tables import Scale, dot_track
 from beholder.evaluate.markup import Child, Markup, join, tag
+from beholder.evaluate.report_section import prose
 from beholder.evaluate.report_values import (
     interval,
     number,
@@ -39,6 +40,8 @@ _SHIPPED = {
     "generic": "features learnt from everyday pictures, left as they were",
     "adapted": "features that studied these images",
     "generic + adapted": "features from everyday pictures and from these images, side by side",
+    "fine-tuned": "features that learnt from the labels",
+    "generic + fine-tuned": "features from everyday pictures and features that learnt from the labels, side by side",
 }
 
 
@@ -48,17 +51,25 @@ def opening(results: Mapping[str, Any]) -> Markup:
     known = outcome if outcome in _OUTCOMES else "not judged"
     colour, sign, title = _OUTCOMES[known]
     mark = tag("p", tag("span", sign, class_="sign", aria_hidden="true"), title, class_="mark")
-    details = texts(results, "verdict", "details")
+    reason, details = _reason(results)
     return tag(
         "header",
         _kicker(results),
         mark,
         _headline(results, known),
-        tag("p", " ".join(details), class_="details") if details else None,
-        tag("div", _difference(results, colour), _shipped(results), class_="evidence"),
+        tag("p", prose(" ".join(details)), class_="details") if details else None,
+        tag("div", _difference(results, colour), _shipped(results, reason), class_="evidence"),
         _figures(results),
         class_=f"opening {colour}",
     )
+
+
+def _reason(results: Mapping[str, Any]) -> tuple[str | None, list[str]]:
+    """Why the shipped model was chosen, which is told beside its name, and the other details."""
+    details = texts(results, "verdict", "details")
+    start = f"Shipped: {words(results, 'verdict', 'shipped')}, because "
+    reasons = [detail.removeprefix(start) for detail in details if detail.startswith(start)]
+    return (reasons[0] if reasons else None), [detail for detail in details if not detail.startswith(start)]
 
 
 def _kicker(results: Mapping[str, Any]) -> Markup:
@@ -82,9 +93,9 @@ def _headline(results: Mapping[str, Any], outcome: str) -> Markup:
         sentence = rest.strip()[0].upper() + rest.strip()[1:]
     cut = _ASIDE.search(sentence)
     if cut is None:
-        return tag("h1", sentence)
+        return tag("h1", prose(sentence))
     finding, aside = sentence[: cut.start()], sentence[cut.end() :]
-    return tag("h1", finding, " ", tag("span", aside, class_="aside"))
+    return tag("h1", prose(finding), " ", tag("span", prose(aside), class_="aside"))
 
 
 def _difference(results: Mapping[str, Any], colour: str) -> Child:
@@ -101,12 +112,15 @@ def _difference(results: Mapping[str, Any], colour: str) -> Child:
         Scale(-reach, reach, 1.0), change, colour=colour, told=told, weight=0.7, interval=ends, reference=0
     )
     legend = [tag("span", "worse"), tag("span", "no change", class_="middle"), tag("span", "better", class_="last")]
-    known = f" The smallest gain this data could show is {smallest * 100:.1f} points." if smallest is not None else ""
-    caption = tag("figcaption", f"{told}.{known}")
+    sentence = words(results, "verdict", "sentence")
+    said = ["Dot: the measured change. Bar: its 95 % interval." if sentence else f"{told}."]
+    if smallest is not None and f"{smallest * 100:.1f} points" not in (sentence or ""):
+        said.append(f"The smallest gain this data could show is {smallest * 100:.1f} points.")
+    caption = tag("figcaption", " ".join(said))
     return tag("figure", tag("div", legend, class_="poles", aria_hidden="true"), track, caption, class_="difference")
 
 
-def _shipped(results: Mapping[str, Any]) -> Child:
+def _shipped(results: Mapping[str, Any], reason: str | None) -> Child:
     shipped = words(results, "verdict", "shipped")
     guard = words(results, "verdict", "guard")
     protocol = words(results, "verdict", "protocol")
@@ -117,7 +131,8 @@ def _shipped(results: Mapping[str, Any]) -> Child:
         [
             "Shipped model: ",
             tag("strong", shipped),
-            f", {meaning}." if meaning else ".",
+            f" ({meaning})" if meaning else None,
+            [", because ", prose(reason)] if reason else ".",
         ]
         if shipped
         else None
@@ -125,8 +140,8 @@ def _shipped(results: Mapping[str, Any]) -> Child:
     return tag(
         "div",
         tag("p", model) if model else None,
-        tag("p", tag("b", "Guard"), " ", guard) if guard else None,
-        tag("p", tag("b", "How it was judged"), " ", protocol) if protocol else None,
+        tag("p", tag("b", "Guard"), " ", prose(guard)) if guard else None,
+        tag("p", tag("b", "How it was judged"), " ", prose(protocol)) if protocol else None,
         class_="shipped",
     )
 
@@ -160,12 +175,13 @@ def _saved(results: Mapping[str, Any]) -> Markup | None:
     picked = {words(arm, "name") for arm in records(results, "curve", "arms") if arm.get("picked") is True}
     drawn = [row for row in measured if words(row, "name") not in picked]
     row = (named or drawn or measured)[-1]
-    ends = interval(row, "interval")
+    ratio, ends = say_times(number(row, "ratio")), interval(row, "interval")
     title = words(row, "title") or words(row, "name") or "the best method"
-    said = f"by {title}"
-    if ends is not None:
-        said += f" (95 % interval {say_times(ends[0])} to {say_times(ends[1])})"
-    return _figure("Fewer labels", say_times(number(row, "ratio")), said)
+    around = None if ends is None else f"95 % interval {say_times(ends[0])} to {say_times(ends[1])}"
+    if ends is None or ends[0] <= 1:  # a large figure would promise what the data does not show
+        return _figure("Fewer labels", "unclear", f"{ratio} by {title}, {around or 'in some draws not reached'}")
+    at_least = "≥ " if row.get("is_at_least") is True else ""
+    return _figure("Fewer labels", f"{at_least}{ratio}", f"by {title} ({around})")
 
 
 def _score(results: Mapping[str, Any]) -> Markup | None:
@@ -185,11 +201,15 @@ def _cost(results: Mapping[str, Any]) -> Markup | None:
     joules = number(results, "cost", "total", "joules")
     said = words(results, "machine", "device")
     energy = say_joules(joules) if joules is not None else None
-    return _figure("Time", say_seconds(seconds), ", ".join(filter(None, (energy, f"on {said}" if said else None))))
+    pieces = say_seconds(seconds).split("\N{NO-BREAK SPACE}")
+    value = [tag("small", piece) if place % 2 else piece for place, piece in enumerate(pieces)]
+    return _figure("Time", value, ", ".join(filter(None, (energy, f"on {said}" if said else None))))
 
 
-def _figure(name: str, value: str, said: str) -> Markup:
-    return tag("div", tag("dt", name), tag("dd", tag("span", value, class_="big"), tag("span", said) if said else None))
+def _figure(name: str, value: Child, said: str) -> Markup:
+    return tag(
+        "div", tag("dt", name), tag("dd", tag("span", value, class_="big"), tag("span", prose(said)) if said else None)
+    )
 
 
 def _range(ends: Sequence[float]) -> str:

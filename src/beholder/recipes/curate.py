@@ -14,9 +14,12 @@ from beholder.data.curate import Curation
 from beholder.data.curate import curate as curate_source
 from beholder.data.decode import Limits
 from beholder.data.sources import read_source
-from beholder.runtime.files import told_kindly, write_text
-from beholder.runtime.log import Log
-from beholder.types import UserError
+from beholder.runtime.device import count_threads
+from beholder.runtime.files import refuse_inside, told_kindly, write_text
+from beholder.runtime.log import Log, counted
+from beholder.types import Sample, UserError
+
+_MOST_BROKEN_TOLD = 5
 
 
 def curate(
@@ -30,12 +33,15 @@ def curate(
 ) -> dict[str, Any]:
     """Write the lists into `out` and return their lengths.
 
-    `kept.csv` names every readable image with its duplicate group, so that `adapt` or any other program can go on
-    from it. Raises UserError when the folder cannot be used, or `out` is a file.
+    `kept.csv` names every readable image by its absolute path, with its duplicate group, so that `adapt` or any other
+    program can go on from it, from anywhere. Raises UserError when the folder cannot be used, or `out` is a file or
+    lies among the photos.
     """
     log, out = log or Log(quiet=True), Path(out)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a folder.")
+    refuse_inside(out, Path(photos))
+    num_workers = count_threads(threads)
     source = read_source(Path(photos), labels=labels)
     log.stage("Read", source.description)
     for note in source.notes:
@@ -46,7 +52,7 @@ def curate(
             source,
             out / "survey",
             limits=Limits(max_pixels=max_pixels),
-            num_workers=threads,
+            num_workers=num_workers,
             log=log,
             quarantine_file=out / "quarantine.jsonl",
         )
@@ -54,8 +60,7 @@ def curate(
         _write_lines(out / "conflicts.jsonl", map(asdict, curation.conflicts))
         _write_lines(out / "outliers.jsonl", map(asdict, curation.outliers))
         _write_kept(out / "kept.csv", curation)
-    for refused in curation.quarantine[:5]:
-        log.stage("Broken", f"{refused.key}: {refused.reason}")
+    _tell_broken(log, curation, out)
     counts = {
         "kept": len(curation.samples),
         "quarantined": len(curation.quarantine),
@@ -63,8 +68,22 @@ def curate(
         "conflicts": len(curation.conflicts),
         "outliers": len(curation.outliers),
     }
-    log.stage("Curate", ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items()))
+    log.stage("Curate", _sentence(counts))
     return counts
+
+
+def _tell_broken(log: Log, curation: Curation, out: Path) -> None:
+    for refused in curation.quarantine[:_MOST_BROKEN_TOLD]:
+        log.stage("Broken", f"{refused.key}: {refused.reason}")
+    more = len(curation.quarantine) - _MOST_BROKEN_TOLD
+    if more > 0:
+        log.stage("Broken", f"and {more:,} more, see {out / 'quarantine.jsonl'}")
+
+
+def _sentence(counts: dict[str, int]) -> str:
+    nouns = {"duplicate_groups": "duplicate group", "conflicts": "conflict", "outliers": "outlier"}
+    parts = [f"{counts[name]:,} {name}" for name in ("kept", "quarantined")]
+    return ", ".join(parts + [counted(counts[name], noun) for name, noun in nouns.items()])
 
 
 def _write_lines(path: Path, entries: Iterable[dict[str, Any]]) -> None:
@@ -72,9 +91,23 @@ def _write_lines(path: Path, entries: Iterable[dict[str, Any]]) -> None:
 
 
 def _write_kept(path: Path, curation: Curation) -> None:
-    text = io.StringIO()
+    """The split and the groups that the source gave travel along; their columns are there where it gave any."""
+    samples, text = curation.samples, io.StringIO()
+    given = [name for name in ("split", "group") if any(getattr(sample, name) for sample in samples)]
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["path", "label", "duplicate_group"])
-    for sample, cluster in zip(curation.samples, curation.cluster.tolist(), strict=True):
-        table.writerow([sample.path or sample.key, sample.label or "", cluster])
+    table.writerow(["path", "label", "duplicate_group", *given])
+    for sample, cluster in zip(samples, curation.cluster.tolist(), strict=True):
+        table.writerow([_place(sample), sample.label or "", cluster, *(getattr(sample, name) or "" for name in given)])
     write_text(path, text.getvalue())
+
+
+def _place(sample: Sample) -> str:
+    """The absolute path; the key where there is none (bytes in a table) or where UTF-8 cannot write it."""
+    if sample.path is None:
+        return sample.key
+    path = str(sample.path.absolute())
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return sample.key
+    return path

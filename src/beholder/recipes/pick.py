@@ -11,18 +11,20 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
+from sklearn.preprocessing import StandardScaler
 
 from beholder.data.curate import Curation, curate
 from beholder.data.decode import Limits
 from beholder.data.parallel import decoded
 from beholder.data.sources import read_source
 from beholder.evaluate.pick import kmeans_pick
+from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.catalogue import efficientnet_lite0
 from beholder.pretrained.load import load
 from beholder.recipes.adapt.features import BATCH_SIZE, prepare, see
 from beholder.runtime.device import Device, pick_device
-from beholder.runtime.files import told_kindly, write_text
-from beholder.runtime.log import Log
+from beholder.runtime.files import refuse_inside, told_kindly, write_text
+from beholder.runtime.log import Log, counted
 from beholder.tasks.embed import embed_arrays
 from beholder.tokenizers.pixels import PixelConfig
 from beholder.types import Sample, UserError
@@ -39,31 +41,38 @@ def pick(
     model: str | Path | None = None,
     seed: int = 0,
     device: str = "auto",
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
     log: Log | None = None,
 ) -> list[str]:
-    """Write a table of `count` images with an empty label column; returns their keys, the most typical first.
+    """Write a table of `count` images with an empty label column; returns their keys, those of large clusters first.
 
-    One image of each duplicate group is offered. Images labelled in `labels` are not picked again, and images like
-    them come last. Raises UserError when the table exists, the count is no positive number, or the folder is unusable.
+    One image of each duplicate group is offered. Images labelled in `labels` (a table, or "auto") are not picked
+    again, and images like them come last. Raises UserError when the table exists, the count is no positive number,
+    the folder or the model is unusable, or all images are labelled.
     """
     log, out = log or Log(quiet=True), Path(out)
     if count < 1:
         raise UserError(f"--count {count}: ask for at least one image.")
+    refuse_inside(out, Path(photos))
     if out.exists():
         raise UserError(f"{out} exists and may hold labels; choose another --out.")
-    picked_device, limits = pick_device(device), Limits()
+    picked_device, limits = pick_device(device, threads), Limits(max_pixels=max_pixels)
+    bundle = None if model is None else load(model)
     source = read_source(Path(photos), labels=labels)
     log.stage("Read", source.description)
     with tempfile.TemporaryDirectory() as scratch:
         curation = curate(source, Path(scratch), limits=limits, num_workers=picked_device.num_threads, log=log)
     if curation.quarantine:
-        log.warn(f"{len(curation.quarantine):,} broken images cannot be picked; beholder curate lists them")
+        log.warn(f"{counted(len(curation.quarantine), 'broken image')} cannot be picked; beholder curate lists them")
     samples = _one_of_each(curation)
-    rows = _embed(samples, model, limits, picked_device, log)
+    if all(sample.label is not None for sample in samples):
+        raise UserError(f"All images of {photos} are labelled, or double a labelled one; there is nothing to pick.")
+    rows = _embed(samples, bundle, limits, picked_device, log)
     labelled = np.array([index for index, sample in enumerate(samples) if sample.label is not None], dtype=np.int64)
     chosen = [samples[index] for index in kmeans_pick(rows, count, seed, labelled)]
     if len(chosen) < count:
-        log.warn(f"{count:,} images were asked for, {len(chosen):,} different unlabelled ones are there")
+        log.warn(f"{counted(count, 'image')} asked for, {len(chosen):,} different and unlabelled in {photos}")
     with told_kindly(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_text(out, _table(chosen))
@@ -81,10 +90,10 @@ def _one_of_each(curation: Curation) -> list[Sample]:
 
 
 def _embed(
-    samples: Sequence[Sample], model: str | Path | None, limits: Limits, device: Device, log: Log
+    samples: Sequence[Sample], bundle: Bundle | None, limits: Limits, device: Device, log: Log
 ) -> Float[np.ndarray, "n D"]:
-    """Rows to cluster: embeddings of the given model, or generic descriptors."""
-    bundle = None if model is None else load(model)
+    """Rows to cluster: embeddings of the given model as they are, or generic descriptors, which mix mean, maximum and
+    spread of several depths and are therefore standardised."""
     backbone = prepare(efficientnet_lite0(), device)
     if bundle is not None:
         bundle.model.to(device.torch_device)
@@ -96,7 +105,8 @@ def _embed(
             else:
                 rows.append(see(backbone, batch, (_RESOLUTION,), PixelConfig(), device)[0])
             advance(len(batch))
-    return np.concatenate(rows)
+    table = np.concatenate(rows)
+    return table if bundle is not None else StandardScaler(copy=False).fit_transform(table.astype(np.float32))
 
 
 def _table(chosen: Sequence[Sample]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 from dataclasses import dataclass
 
 import torch
@@ -30,21 +31,24 @@ class Device:
         )
 
 
+MOST_THREADS = 1024
+"""More are a slip of the finger, which would otherwise end in a crash of the thread library."""
+
+
 def pick_device(name: str = "auto", num_threads: int | None = None) -> Device:
     """The device that `name` asks for: "auto", "cpu", "cuda", "cuda:1" or "mps".
 
     Sets torch's thread count to `num_threads` or to the cores that this process may use.
     Raises UserError when the device asked for is not here; nothing falls back in silence.
     """
-    threads = num_threads or usable_cores()
+    threads = count_threads(num_threads)
     torch.set_num_threads(threads)
     keep_freed_memory()
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"--device {name}: not a device; choose auto, cpu, cuda, cuda:N or mps.") from None
+    if not re.fullmatch(r"cpu|cuda(:\d{1,2})?|mps", name):  # torch knows more, such as meta, that nothing here runs on
+        raise UserError(f"--device {name}: not a device; choose auto, cpu, cuda, cuda:N or mps.")
+    device = torch.device(name)
     if device.type == "cuda":
         return _cuda(device, threads)
     if device.type == "mps":
@@ -54,6 +58,18 @@ def pick_device(name: str = "auto", num_threads: int | None = None) -> Device:
     dtype = torch.bfloat16 if _cpu_multiplies_bfloat16() else torch.float32
     unit = "bfloat16 (AMX)" if dtype is torch.bfloat16 else "float32"
     return Device(device, dtype, threads, f"CPU, {threads} thread{'s' * (threads > 1)}, {unit}")
+
+
+def count_threads(asked: int | None) -> int:
+    """The number of threads that was asked for, or the cores that this process may use. Raises UserError for 0."""
+    if asked is None:
+        return usable_cores()
+    if not 1 <= asked <= MOST_THREADS:
+        raise UserError(
+            f"--threads {asked}: a number of threads lies between 1 and {MOST_THREADS:,}; "
+            "leave it out to use all cores."
+        )
+    return asked
 
 
 def usable_cores() -> int:

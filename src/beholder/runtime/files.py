@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,17 @@ from beholder.types import UserError
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary neighbour of `path`, flush it to disk, then put it in place in one step."""
+    """Let `write` fill a temporary neighbour of `path`, flush it to disk, then put it in place in one step.
+
+    Its permissions are those that the umask gives to new files, whatever `write` would choose (safetensors: 0600).
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        temporary.touch()
+        usual = stat.S_IMODE(temporary.stat().st_mode)
         write(temporary)
+        if stat.S_IMODE(temporary.stat().st_mode) != usual:
+            temporary.chmod(usual)
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
@@ -36,6 +44,13 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def refuse_inside(out: Path, photos: Path) -> None:
+    """Raise UserError when `out` is the folder `photos` or lies in it: what is written there would be read as photos,
+    or as a table of them, next time."""
+    if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(photos)):
+        raise UserError(f"--out {out} lies in {photos}, whose files are read as photos; choose a folder outside.")
 
 
 @contextmanager

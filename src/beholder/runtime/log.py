@@ -18,6 +18,13 @@ class Advance(Protocol):
     def __call__(self, steps: int = 1, note: str = "") -> None: ...
 
 
+class PipedConsole(Console):
+    """Lets a closed pipe (`| head`) be told to the caller; rich would end the process with exit code 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 class Log:
     """Where a verb speaks: to people on a terminal, or as JSON lines (`--json`) to machines.
 
@@ -27,7 +34,7 @@ class Log:
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self._as_json = as_json
         self._quiet = quiet
-        self._console = Console(file=sys.stderr if as_json else sys.stdout, highlight=False, soft_wrap=True)
+        self._console = PipedConsole(file=sys.stderr if as_json else sys.stdout, highlight=False, soft_wrap=True)
 
     def stage(self, name: str, text: str) -> None:
         """One line of a named stage: `Read      folder per class, 2,624 images`."""
@@ -75,6 +82,11 @@ class Log:
             print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
+def counted(count: int, noun: str) -> str:
+    """1 image, 2,624 images."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def duration(seconds: float) -> str:
     """12 s, 3 min 20 s, 2 h 05 min."""
     whole = round(seconds)
@@ -83,6 +95,15 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def energy(joules: float) -> str:
+    """640 J, 1.4 kJ, 23 MJ."""
+    for unit in ("J", "kJ", "MJ"):
+        if joules < 999.5:
+            return f"{joules:.0f} {unit}" if joules >= 9.95 or unit == "J" else f"{joules:.1f} {unit}"
+        joules /= 1000
+    return f"{joules:.1f} GJ"
 
 
 def size(num_bytes: float) -> str:

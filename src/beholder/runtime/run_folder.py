@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
@@ -47,7 +48,7 @@ class RunFolder:
             if path.exists() and not path.is_dir():
                 raise UserError(f"--out {path} is a file; name a new folder.")
             _refuse_finished(path)
-            if path.exists() and not (path / "recipe.json").exists() and _has_foreign_files(path):
+            if _read_recipe(path) is None and path.exists() and _has_foreign_files(path):
                 raise UserError(f"{path} holds other files and no run; choose a new folder for --out.")
             (path / "stages").mkdir(parents=True, exist_ok=True)
             lock = _lock(path)
@@ -148,17 +149,28 @@ def _refuse_finished(path: Path) -> None:
 
 def _begin(path: Path, recipe: dict[str, Any]) -> bool:
     """Write down what was asked, or compare it with what was; whether there is something to resume."""
-    known = path / "recipe.json"
-    begun = read_json(known) if known.exists() else {}
-    if begun.keys() <= {"asked"}:  # nothing was decided yet: a first try with a mistake in it may be mended
-        write_json(known, {"asked": recipe})
+    begun = _read_recipe(path)
+    if begun is None or begun.keys() == {"asked"}:  # nothing was decided yet: a first try may be mended
+        write_json(path / "recipe.json", {"asked": recipe})
         return False
     _refuse_other_recipe(path, begun["asked"], recipe)
     return True
 
 
+def _read_recipe(path: Path) -> dict[str, Any] | None:
+    """The run's recipe, None before there is one. Raises UserError when some other program's file stands there."""
+    file = path / "recipe.json"
+    try:
+        recipe = read_json(file) if file.exists() else None
+    except ValueError:  # no JSON, or no UTF-8
+        recipe = {}
+    if recipe is None or (isinstance(recipe, dict) and isinstance(recipe.get("asked"), dict)):
+        return recipe
+    raise UserError(f"{file} is not the recipe of a beholder run; choose a new folder for --out.")
+
+
 def _lock(path: Path) -> int:
-    handle = os.open(path / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+    handle = os.open(path / ".lock", os.O_CREAT | os.O_RDWR, 0o666)  # less what the umask takes
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -176,6 +188,15 @@ def _refuse_other_recipe(path: Path, known: dict[str, Any], asked: dict[str, Any
     if changed:
         first = changed[0]
         raise UserError(
-            f"{path} was begun with {first}={known.get(first)!r}, now it is {asked.get(first)!r}; "
-            "repeat the first command to resume, or choose another --out."
+            f"{path} was begun {_as_typed(first, known.get(first))}, this command comes "
+            f"{_as_typed(first, asked.get(first))}; repeat the first command to resume, or choose another --out."
         )
+
+
+def _as_typed(name: str, value: Any) -> str:
+    """A setting as the user types it: `with --threads 1`, `without --labels`."""
+    option = "--" + name.replace("_", "-")
+    if value is None or value is False:
+        return f"without {option}"
+    values = [] if value is True else value if isinstance(value, list) else [value]
+    return f"with {shlex.join([option, *map(str, values)])}"

@@ -6,13 +6,16 @@ from collections.abc import Iterable, Iterator
 
 import torch
 
+from beholder.data.decode import Limits
 from beholder.pretrained.bundle import Bundle
 from beholder.runtime.device import Device, pick_device
 from beholder.tasks.embed import ImageInput, embed
 from beholder.types import Answer, UserError
 
 
-def anomaly(bundle: Bundle, images: Iterable[ImageInput], device: Device | None = None) -> Iterator[Answer]:
+def anomaly(
+    bundle: Bundle, images: Iterable[ImageInput], device: Device | None = None, limits: Limits | None = None
+) -> Iterator[Answer]:
     """One answer an image: `label` "unusual" or "usual" and the distance as `score` (about 1 for a usual image).
 
     `details` holds the threshold, the share of normal images that it calls unusual (its false alarm rate), and the
@@ -21,11 +24,14 @@ def anomaly(bundle: Bundle, images: Iterable[ImageInput], device: Device | None 
     """
     usual = bundle.model.usual
     if usual is None:
-        raise UserError("This model saw too few normal images to tell unusual ones; run adapt on at least 40 images.")
+        raise UserError(
+            "This model saw too few normal images to tell unusual ones; run adapt on about 54 normal images or more, "
+            "so that 40 of them are in the training part."
+        )
     rate = float(bundle.facts["false_alarm_rate"])
     threshold = usual.threshold(rate)
     device = device or pick_device()
-    for seen in embed(bundle, images, device):
+    for seen in embed(bundle, images, device, limits):
         if seen.embedding is None:
             yield Answer(seen.key, refused=seen.refused)
             continue

@@ -12,16 +12,17 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from beholder.data.decode import Limits, Unreadable, decode
+from beholder.data.decode import Limits, Unreadable, decode, pixels_of
+from beholder.data.listing import Refused
 from beholder.data.sources import read_source
-from beholder.data.tones import to_rgb
 from beholder.pretrained.bundle import Bundle
 from beholder.runtime.device import Device, pick_device
 from beholder.tokenizers.pixels import normalise, resize, to_batch
-from beholder.types import Sample
+from beholder.types import Sample, UserError
 
-ImageInput = str | Path | Sample | Image.Image | np.ndarray
-"""A file, a sample, a Pillow image, or H W 3 bytes."""
+ImageInput = str | Path | Sample | Refused | Image.Image | np.ndarray
+"""A file, a sample, a Pillow image, or bytes: H W or H W 1 (grey), H W 3, H W 4 (with opacity). Refused is what a
+folder's listing could not use: it is answered with its reason."""
 
 BATCH_SIZE = 16
 
@@ -38,24 +39,35 @@ class Embedded:
 
 
 def each(images: ImageInput | Iterable[ImageInput]) -> Iterator[ImageInput]:
-    """One input or many, one by one; a folder stands for the images in it, whatever its layout."""
-    if isinstance(images, str | Path | Sample | Image.Image) or (isinstance(images, np.ndarray) and images.ndim == 3):
+    """One input or many, one by one; a folder stands for what is in it, whatever its layout, broken links too.
+
+    Raises UserError for a folder that cannot be read, or without images.
+    """
+    if isinstance(images, np.ndarray):
+        images = images if images.ndim > 3 else [images]
+    elif isinstance(images, ImageInput):
         images = [images]
+    elif not isinstance(images, Iterable):
+        raise UserError(_no_image("The input", images))
     for image in images:
         if isinstance(image, str | Path) and _is_folder(Path(image)):
-            for sample in read_source(Path(image)).samples:
-                yield replace(sample, key=str(Path(image) / sample.key))
+            yield from _in_folder(Path(image))
         else:
             yield image
 
 
-def embed(bundle: Bundle, images: Iterable[ImageInput], device: Device | None = None) -> Iterator[Embedded]:
-    """Embeddings in the order of the inputs; an unreadable image is answered with its reason, the others go on."""
-    device = device or pick_device()
+def embed(
+    bundle: Bundle, images: Iterable[ImageInput], device: Device | None = None, limits: Limits | None = None
+) -> Iterator[Embedded]:
+    """Embeddings in the order of the inputs; an unreadable image is answered with its reason, the others go on.
+
+    Raises UserError for what is no image at all, such as an array of floats.
+    """
+    device, limits = device or pick_device(), limits or Limits()
     bundle.model.to(device.torch_device)
     waiting: list[tuple[str, np.ndarray | str]] = []
-    for number, image in enumerate(images):
-        waiting.append(_decode(image, number))
+    for number, image in enumerate(images, start=1):
+        waiting.append(_decode(image, f"image {number}", limits))
         if len(waiting) == BATCH_SIZE:
             yield from _embed_batch(bundle, waiting, device)
             waiting = []
@@ -95,14 +107,41 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _decode(image: ImageInput, number: int) -> tuple[str, np.ndarray | str]:
-    if isinstance(image, np.ndarray):
-        assert image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8, "arrays are H W 3 bytes"
-        return f"image {number + 1}", image
-    if isinstance(image, Image.Image):
-        return f"image {number + 1}", np.asarray(to_rgb(image))
-    sample = image if isinstance(image, Sample) else Sample(key=str(image), path=Path(image))
+def _in_folder(folder: Path) -> Iterator[Sample | Refused]:
+    """Samples, and what was refused in their place: a table's second row about an image is no second image."""
+    source = read_source(folder)
+    found = {one.key: one for one in (*source.refused, *source.samples)}
+    for key in sorted(found):
+        yield replace(found[key], key=str(folder / key))
+
+
+def _decode(image: object, name: str, limits: Limits) -> tuple[str, np.ndarray | str]:
+    """The key (`name` where the input has none) and the pixels, or the reason why there are none."""
+    if isinstance(image, Refused):
+        return image.key, image.reason
+    sample = Sample(key=str(image), path=Path(image)) if isinstance(image, str | Path) else image
     try:
-        return sample.key, decode(sample, Limits())
+        if isinstance(sample, Sample):
+            name = sample.key
+            return name, decode(sample, limits)
+        picture = _from_array(sample, name) if isinstance(sample, np.ndarray) else sample
+        if not isinstance(picture, Image.Image):
+            raise UserError(_no_image(name, picture))
+        return name, pixels_of(picture, limits)
     except Unreadable as error:
-        return sample.key, error.reason
+        return name, error.reason
+
+
+def _from_array(array: np.ndarray, name: str) -> Image.Image:
+    is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+    if array.dtype != np.uint8 or not is_picture:
+        shape = " x ".join(map(str, array.shape)) or "no"
+        raise UserError(
+            f"{name} is an array of {shape} {array.dtype} values; an image has bytes (uint8) in the order height, "
+            "width, colours (1, 3 or 4 of them, or none for grey)."
+        )
+    return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[2] == 1 else array)
+
+
+def _no_image(name: str, value: object) -> str:
+    return f"{name} is of type {type(value).__name__}; give a file, a folder, a Pillow image or an array of bytes."

@@ -34,7 +34,7 @@ class ReadoutConfig:
     num_errors: float = 2.0
     """Standard errors by which another pair must beat the usual one."""
     max_supports: int = 3000
-    max_selection: int = 1000
+    max_selection: int = 600
     """Examples on which ridge and width are chosen; the head is then fitted on all."""
 
 

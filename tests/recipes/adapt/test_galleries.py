@@ -124,8 +124,14 @@ class TestHeat:
         assert f"{100 * first['deletion']['important_drop']:.0f} points of probability" in first["sentence"]
 
     @pytest.mark.parametrize(
-        ("important", "random", "words"),
-        [(0.3, 0.1, " do show"), (0.1, 0.1, "do not clearly"), (0.005, 0.0, "do not clearly"), (0.1, -0.5, " do show")],
+        ("important", "random", "better", "words"),
+        [
+            (0.3, 0.1, 0.8, " do show"),
+            (0.3, 0.1, 0.53, "do not clearly"),  # 17 of 32 images: a coin does as well
+            (0.1, 0.1, 0.8, "do not clearly"),
+            (0.005, 0.0, 0.8, "do not clearly"),
+            (0.1, -0.5, 0.8, " do show"),
+        ],
     )
     def test_the_sentence_follows_the_numbers(
         self,
@@ -136,9 +142,10 @@ class TestHeat:
         monkeypatch: pytest.MonkeyPatch,
         important: float,
         random: float,
+        better: float,
         words: str,
     ) -> None:
-        monkeypatch.setattr(galleries, "deletion_test", lambda *arguments: Deletion(important, random, 0.5, 32))
+        monkeypatch.setattr(galleries, "deletion_test", lambda *arguments: Deletion(important, random, better, 32))
         told = check_heat(domain, bundle, domain.folds[0].test, probabilities, album, CPU, seed=0)
         assert words in told["sentence"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -133,3 +134,12 @@ def test_few_images_are_watched_without_labels(count: int) -> None:
     guard = Guard.begin(network, images, LABELS[:count], groups, PIXELS, CPU, 0)
     assert guard.before.keys() == {"step", "rank"}
     guard(network, 1)
+
+
+def test_an_early_dip_ends_nothing_and_the_same_features_later_do(images: np.ndarray) -> None:
+    network = random_network()
+    guard = dataclasses.replace(begin(network, images), trusted_from=10)
+    guard.before["knn"] = 1.5  # whatever comes is far below
+    assert "knn" in guard(network, 9)
+    with pytest.raises(StopTraining, match="k-NN accuracy fell"):
+        guard(network, 10)

@@ -41,7 +41,7 @@ def decide(generic: nn.Module, seen: Seen, choice: Choice | None, verdict: Verdi
     if candidate.stopped:
         return keep(f"the guard stopped pretraining: {candidate.stopped}")
     if choice is None:
-        return keep("without labels nothing shows that the adapted features serve better")
+        return keep("without two labelled classes to learn from nothing shows that the adapted features serve better")
     told = f"on left-out training groups the gain was {_points(choice)}"
     if verdict.outcome == "hurt":
         return keep("the test part says that adapting hurt")
@@ -74,7 +74,11 @@ def decide_tuned(
     }
     low, high = story["test"]["interval"]
     gain = 100 * (story["test"]["after"] - story["test"]["before"])
-    on_test = f"on the test part the change is {gain:+.1f} points (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
+    first, last = story["test"]["accuracy"]
+    on_test = (
+        f"on the test part the AUC changed by {gain:+.1f} points (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
+        f", the accuracy from {first:.1%} to {last:.1%}"
+    )
     why = f"it was stopped ({tuned.story['stopped']})" if tuned.story["stopped"] else f"{points} on images kept from it"
     story["sentence"] = f"{kind} was {'kept' if tuned.is_kept else 'not kept'}: {why}; {on_test}."
     if not tuned.is_kept:
@@ -85,4 +89,4 @@ def decide_tuned(
 
 
 def _points(choice: Choice) -> str:
-    return f"{100 * choice.gain:+.1f} points, standard error {100 * choice.error:.1f}"
+    return f"{round(100 * choice.gain, 1) + 0.0:+.1f} points, standard error {100 * choice.error:.1f}"

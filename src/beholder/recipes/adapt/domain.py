@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from beholder.data.curate import Curation, curate
 from beholder.data.decode import Limits
 from beholder.data.sources import Source, read_source
-from beholder.data.split import combine_groups, grouped_folds
+from beholder.data.split import can_judge, combine_groups, grouped_folds
 from beholder.evaluate.label_curve import Fold
 from beholder.recipes.adapt.settings import AdaptConfig
 from beholder.runtime.log import Log
@@ -58,8 +59,15 @@ class Domain:
 
     @property
     def is_judged(self) -> bool:
-        """Whether there are labels enough for a curve: two classes to learn, and two to be judged by."""
-        return len(self.classes) >= 2 and _can_judge(self.folds[0], self.labels)
+        """Whether there are labels enough for a curve: all classes to learn, and two to be judged by."""
+        return self.why_not_judged is None
+
+    @property
+    def why_not_judged(self) -> str | None:
+        """What keeps the labels from judging, as a clause for people; None where nothing does."""
+        if not self.classes:
+            return _too_few_classes(self.samples)
+        return _too_few_groups(self.samples, self.labels, self.groups, self.classes, self.folds[0])
 
     def training_images(self, fold: int) -> Int[np.ndarray, " m"]:
         """All images, labelled or not, that share no group with the fold's test part."""
@@ -73,6 +81,8 @@ def read_domain(config: AdaptConfig, run: RunFolder, limits: Limits, num_workers
     log.stage("Read", source.description)
     for note in source.notes:
         log.warn(note)
+    if config.normal is not None:  # before the long look at all images; curation may leave out classes later
+        _check_normal(config.normal, sorted({sample.label for sample in source.samples if sample.label is not None}))
     curation = curate(
         source,
         run.scratch("survey"),
@@ -82,13 +92,13 @@ def read_domain(config: AdaptConfig, run: RunFolder, limits: Limits, num_workers
         quarantine_file=run.path / "quarantine.jsonl",
     )
     log.stage("Curate", _curation_sentence(curation))
+    domain = _build(config, source, curation)  # it may refuse; what is resolved below binds the run folder
     known = run.resolve("images", lambda: {"count": len(curation.samples), "digest": _digest(curation)})
     if known["digest"] != _digest(curation):
         raise UserError(
             f"{config.photos} has changed since {run.path} was begun ({known['count']:,} images then, "
             f"{len(curation.samples):,} now); choose another --out."
         )
-    domain = _build(config, source, curation)
     for note in domain.notes:
         log.warn(note)
     return domain
@@ -111,22 +121,67 @@ def _build(config: AdaptConfig, source: Source, curation: Curation) -> Domain:
     user_groups, group_source = _groups(samples, source)
     groups = combine_groups(user_groups, curation.cluster)
     folds, split_notes = _folds(config, samples, labels, groups, classes)
+    notes += split_notes
+    if classes and (why := _too_few_groups(samples, labels, groups, classes, folds[0])):
+        notes.append(f"classification is not judged: {why}; {_remedy(samples, folds[0])}")
     normal = _normal_class(config, source, classes)
-    return Domain(source, curation, classes, labels, groups, folds, normal, group_source, (*notes, *split_notes))
+    return Domain(source, curation, classes, labels, groups, folds, normal, group_source, tuple(notes))
 
 
-def _can_judge(fold: Fold, labels: np.ndarray) -> bool:
-    learned, asked = np.unique(labels[fold.train]), np.unique(labels[fold.test])
-    return len(asked) >= 2 and bool(np.isin(asked, learned).all())
+def _can_judge(fold: Fold, labels: np.ndarray, num_classes: int) -> bool:
+    parts = (np.bincount(labels[part], minlength=num_classes) > 0 for part in (fold.test, fold.train))
+    return bool(can_judge(*parts))
+
+
+def _too_few_classes(samples: tuple[Sample, ...]) -> str:
+    names = {sample.label for sample in samples if sample.label is not None}
+    if not names:
+        return "there are no labels to judge by"
+    if len(names) == 1:
+        return f"all labels are {next(iter(names))!r}, and judging takes two classes"
+    return "no two classes have two images each"
+
+
+def _too_few_groups(
+    samples: tuple[Sample, ...], labels: np.ndarray, groups: np.ndarray, classes: tuple[str, ...], fold: Fold
+) -> str | None:
+    if _can_judge(fold, labels, len(classes)):
+        return None
+    if not len(fold.test):
+        return "all labelled images are one group, so none can be kept apart"
+    if all(samples[index].split == "test" for index in fold.test):
+        learned = set(labels[fold.train].tolist())
+        missing = [name for index, name in enumerate(classes) if index not in learned]
+        if missing:
+            return (
+                f"{_listed(missing)} cannot be learned: the source's own test part, with its groups, has all its labels"
+            )
+        return "the source's own test part holds labels of one class only"
+    confined = [name for index, name in enumerate(classes) if len(np.unique(groups[labels == index])) == 1]
+    if confined:
+        return f"{_listed(confined)} lies in one group only, which cannot be both learned from and judged by"
+    return "the labelled groups cannot be parted so that both sides hold the classes"
+
+
+def _remedy(samples: tuple[Sample, ...], fold: Fold) -> str:
+    if len(fold.test) and all(samples[index].split == "test" for index in fold.test):
+        return "--thorough makes folds of all images instead"
+    return "label images of each class in several groups"
+
+
+def _listed(names: list[str]) -> str:
+    if len(names) > 3:
+        return f"each of {len(names)} classes"
+    return ("each of the classes " if len(names) > 1 else "class ") + ", ".join(map(repr, names))
 
 
 def _groups(samples: tuple[Sample, ...], source: Source) -> tuple[np.ndarray, str]:
     names = {name: index for index, name in enumerate(sorted({s.group for s in samples if s.group is not None}))}
     if not names:
-        return np.arange(len(samples)), "near-duplicates only; name a --group column if images come in series"
+        return np.arange(len(samples)), "grouped by near-duplicates only (if images come in series, name --group)"
     own = len(names)
     groups = [names[s.group] if s.group is not None else own + index for index, s in enumerate(samples)]
-    return np.array(groups), source.group_source or "the source"
+    return np.array(groups), f"grouped by {source.group_source or 'the source'}"
 
 
 def _folds(
@@ -138,7 +193,10 @@ def _folds(
     """
     judged = np.flatnonzero(labels >= 0) if classes else np.arange(len(samples))
     given = np.array([samples[index].split == "test" for index in judged])
-    if given.any() and not given.all() and not config.thorough:
+    notes = []
+    if given.any() and not given.all() and config.thorough:
+        notes = ["the source's own test part is not kept apart: --thorough makes its own folds"]
+    elif given.any() and not given.all():
         tested = np.unique(groups[judged[given]])
         leaks = np.isin(groups[judged], tested) & ~given
         notes = ["the source's own test part is kept"]
@@ -148,24 +206,39 @@ def _folds(
                 "they are left out of training"
             )
         return (Fold(judged[~given & ~leaks], judged[given]),), notes
-    names = [classes[labels[index]] if classes else None for index in judged]
-    fold_of = grouped_folds(names, groups[judged], NUM_FOLDS, config.seed)
-    folds = [Fold(judged[fold_of != k], judged[fold_of == k]) for k in range(NUM_FOLDS)]
-    folds = [fold for fold in folds if len(fold.test) and len(fold.train)]
+    folds = _deal(judged, labels, groups, classes, config.seed)
     if not folds:  # one group, or one image: nothing can be kept apart
-        return (Fold(judged, judged[:0]),), ["all images are one group, so none can be kept apart to judge by"]
-    notes = []
-    if classes and not _can_judge(folds[0], labels):
-        notes.append("too few labelled groups to judge by: label images of each class in at least four groups")
+        notes += [] if classes else ["all images are one group, so none can be kept apart"]
+        return (Fold(judged, judged[:0]),), notes
     return (tuple(folds) if config.thorough else tuple(folds[:1])), notes
+
+
+def _deal(
+    judged: np.ndarray, labels: np.ndarray, groups: np.ndarray, classes: tuple[str, ...], seed: int
+) -> list[Fold]:
+    """Folds with something on both sides, the best to judge by first; fewer and larger ones where only they hold the
+    classes."""
+    names = [classes[labels[index]] if classes else None for index in judged]
+    deals: list[list[Fold]] = []
+    for num_folds in (NUM_FOLDS, 3, 2):
+        fold_of = grouped_folds(names, groups[judged], num_folds, seed)
+        folds = [Fold(judged[fold_of != k], judged[fold_of == k]) for k in range(num_folds)]
+        deals.append([fold for fold in folds if len(fold.test) and len(fold.train)])
+        if not classes or (deals[-1] and _can_judge(deals[-1][0], labels, len(classes))):
+            return deals[-1]
+    return deals[0]
+
+
+def _check_normal(normal: str, classes: Sequence[str]) -> None:
+    if not classes:
+        raise UserError(f"--normal {normal}: there are no classes here; name labels of two classes with --labels.")
+    if normal not in classes:
+        raise UserError(f"--normal {normal}: not a class here; the classes are {', '.join(classes)}.")
 
 
 def _normal_class(config: AdaptConfig, source: Source, classes: tuple[str, ...]) -> str | None:
     if config.normal is not None:
-        if config.normal not in classes:
-            raise UserError(
-                f"--normal {config.normal}: not a class here; the classes are {', '.join(classes) or 'none'}."
-            )
+        _check_normal(config.normal, classes)
         return config.normal
     if source.normal_label is not None:
         return source.normal_label

@@ -26,14 +26,17 @@ def judge_embeddings(domain: Domain, health: Sequence[Health], seed: int) -> Ver
     if "adapted" not in spaces:
         return Verdict(
             "not judged",
-            "Not judged: there is no pretraining to compare (--budget 0) and there are no labels to judge by.",
+            f"Not judged: there is no pretraining to compare (--budget 0), and {domain.why_not_judged}.",
             METRIC,
             0,
         )
     groups = domain.groups[viewed_images(domain, seed)]
     num_groups = len(np.unique(groups))
     if num_groups < MIN_GROUPS:
-        reason = f"Not judged: {num_groups} groups of images are too few for a fair interval; add images."
+        reason = (
+            f"Not judged: a fair interval takes images of at least {MIN_GROUPS} groups, and the judged images belong "
+            f"to {num_groups}; add images of other groups."
+        )
         return Verdict("not judged", reason, METRIC, num_groups)
     difference = spaces["adapted"].consistency - spaces["generic"].consistency
     weights = group_weights(groups, numpy_generator(seed, "embedding verdict"))
@@ -47,7 +50,7 @@ def judge_embeddings(domain: Domain, health: Sequence[Health], seed: int) -> Ver
              "no difference": "Embeddings only: no difference that this data could show"}  # fmt: skip
     sentence = (
         f"{words[outcome]} (view consistency {100 * mean:+.1f} points, 95 % interval {100 * low:+.1f} to "
-        f"{100 * high:+.1f}); without labels to judge by nothing more can be said."
+        f"{100 * high:+.1f}); nothing more can be said, because {domain.why_not_judged}."
     )
     smallest = half + float(student.ppf(0.8, num_groups - 1)) * error
     return Verdict(outcome, sentence, METRIC, num_groups, mean, (low, high), smallest)

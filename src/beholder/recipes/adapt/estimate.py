@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
 from beholder.data.decode import decode
+from beholder.evaluate.pick import kmeans_pick
 from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.features import BATCH_SIZE, prepare, see
 from beholder.recipes.adapt.pace import Timed
@@ -16,9 +18,15 @@ from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.settings import AdaptConfig
 from beholder.runtime.energy import peak_memory_bytes
 from beholder.runtime.log import duration, size
+from beholder.train.readout import fit_readout
 
-_SECONDS_PER_FIT = 2.6e-7
-"""Of one readout, times the labels squared: measured, rounded up; small fits take about 30 ms."""
+_NUM_TIMED_LABELS = 400
+_FIT_POWER = 1.3
+"""A readout's seconds grow about so with its labels: choosing looks at a bounded number, the rest is cubic."""
+_SECONDS_OF_PAGE = 6.0
+_NUM_VIEWS_EXAMINED = 2 * 256
+_NUM_PICTURES_EXPLAINED = 300
+"""Looks that heat maps, their deletion test and the galleries take, at the most."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +57,13 @@ def estimate(session: Session, domain: Domain, backbone: nn.Module, pretraining:
     if has_pretraining:
         seconds["pretraining"] = pretraining.seconds * num_folds
         seconds["adapted features"] = seconds_per_image * num_images * num_folds
+    num_spaces = 4 if has_pretraining else 1  # generic, adapted, and the two side by side
+    seconds["embeddings"] = seconds_per_image * min(_NUM_VIEWS_EXAMINED, 2 * num_images) * num_spaces
     if domain.is_judged:
         seconds["curve"] = _curve_seconds(config, len(domain.folds[0].train), has_pretraining) * num_folds
     if tuning.steps:
         seconds["fine-tuning"] = tuning.seconds + seconds_per_image * num_images
-    seconds["report"] = 10.0 + seconds_per_image * 500
+    seconds["report"] = _SECONDS_OF_PAGE + seconds_per_image * min(_NUM_PICTURES_EXPLAINED, 2 * num_images)
     num_tables = 1 + num_folds * has_pretraining + (tuning.steps > 0)
     cached = has_pretraining * min(num_images, 50_000) * 3 * 160 * 160
     disk_bytes = num_tables * num_images * width * 2 + cached + 60_000_000
@@ -79,9 +89,19 @@ def _time_images(session: Session, domain: Domain, backbone: nn.Module) -> tuple
 
 
 def _curve_seconds(config: AdaptConfig, num_labels: int, has_pretraining: bool) -> float:
-    num_arms = 6 if has_pretraining else 4
+    """One fold's curve, from one readout and one pick of labels timed on noise."""
+    random, width = np.random.default_rng(0), config.embedding_width
+    count = min(num_labels, _NUM_TIMED_LABELS)
+    rows, labels = random.normal(size=(num_labels, width)).astype(np.float32), np.arange(count) % 2
+    began = time.perf_counter()
+    fit_readout(rows[:count], labels, np.arange(count), 2)
+    fitted = time.perf_counter()
+    kmeans_pick(rows, count // 2, seed=0)
+    seconds_fit, seconds_pick = fitted - began, time.perf_counter() - fitted
+    num_arms, num_picked = (6, 2) if has_pretraining else (4, 1)
     total = 0.0
     for fraction in config.fractions:
         num_seeds = config.num_label_seeds if fraction < 1 else 1
-        total += num_seeds * (0.03 + _SECONDS_PER_FIT * (fraction * num_labels) ** 2)
-    return total * num_arms
+        share = fraction * num_labels / count
+        total += num_seeds * (num_arms * seconds_fit * share**_FIT_POWER + num_picked * seconds_pick * share)
+    return total

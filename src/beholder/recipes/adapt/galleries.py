@@ -24,6 +24,8 @@ NUM_SHOWN = 8
 NUM_DELETED = 32
 """Test images on which the heat maps are checked."""
 _BATCH_SIZE = 16
+_SURE = 1.645
+"""Standard deviations that a normal value exceeds by chance in one case of 20."""
 
 
 class Album:
@@ -115,7 +117,9 @@ def check_heat(
         )
 
     deletion = deletion_test(images, heat, classes, predict, generator)
-    verb = "do" if deletion.important_drop > 1.25 * max(deletion.random_drop, 0) + 0.01 else "do not clearly"
+    chance = 0.5 + 0.5 * _SURE / np.sqrt(deletion.num_images)  # what a fair coin does not exceed in 19 of 20 cases
+    is_larger = deletion.important_drop > 1.25 * max(deletion.random_drop, 0) + 0.01
+    verb = "do" if is_larger and deletion.share_better > chance else "do not clearly"
     sentence = (
         f"The heat maps {verb} show what the model uses: deleting the hottest fifth of a picture costs the answer "
         f"{100 * deletion.important_drop:.0f} points of probability, deleting a random fifth "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -40,6 +40,9 @@ class Guard:
     before: dict[str, float]
     pixels: PixelConfig
     device: Device
+    trusted_from: int = 0
+    """Step from which k-NN accuracy may end the run: a transformer's dips early and may end above its start
+    (benchmarks/planted_pixels.py: 38 % to 19 % after 10 steps, 44 % after 40)."""
 
     @classmethod
     def begin(
@@ -51,6 +54,7 @@ class Guard:
         pixels: PixelConfig,
         device: Device,
         seed: int,
+        trusted_from: int = 0,
     ) -> Guard:
         """Choose the images, half of the groups against the other half, and look at them before the first step."""
         order = numpy_generator(seed, "guard").permutation(np.unique(groups))
@@ -62,9 +66,8 @@ class Guard:
         else:
             chosen = np.concatenate(halves)
             labels = labels[chosen]
-        guard = cls(np.asarray(images[chosen]), labels, len(halves[0]), {}, pixels, device)
-        backbone = backbone.to(device.torch_device)
-        return cls(guard.images, labels, guard.num_reference, {"step": 0, **guard.look(backbone)}, pixels, device)
+        guard = cls(np.asarray(images[chosen]), labels, len(halves[0]), {}, pixels, device, trusted_from)
+        return replace(guard, before={"step": 0, **guard.look(backbone.to(device.torch_device))})
 
     def __call__(self, model: nn.Module, step: int) -> dict[str, float]:
         """Rank and k-NN accuracy now. Raises StopTraining when the features became worse."""
@@ -75,7 +78,7 @@ class Guard:
             raise StopTraining(
                 f"the features collapsed: their effective rank fell from {self.before['rank']:.0f} to {now['rank']:.0f}"
             )
-        if self.labels is not None:
+        if self.labels is not None and step >= self.trusted_from:
             first, num_asked = self.before["knn"], len(self.labels) - self.num_reference
             error = math.sqrt(max(first * (1 - first), 0.01) / num_asked)
             if now["knn"] < first - LARGEST_LOSS_ERRORS * error:

@@ -12,6 +12,7 @@ from torch import nn
 from beholder.checkpoint.files import load_tensors, save_tensors
 from beholder.data.augment import AugmentConfig
 from beholder.data.stream import ImageStream
+from beholder.models.conv import EfficientNetLite
 from beholder.models.vit import PRESETS as VIT_PRESETS
 from beholder.models.vit import ViT
 from beholder.objectives.masked import MaskedPrediction
@@ -67,7 +68,10 @@ class Candidate:
 def start_backbone(config: AdaptConfig, generic: nn.Module) -> nn.Module:
     """Where pretraining begins: a copy of the generic network, or a small fresh transformer."""
     if config.backbone == "conv":
-        return copy.deepcopy(generic).train().requires_grad_(True)
+        backbone = copy.deepcopy(generic).train().requires_grad_(True)
+        assert isinstance(backbone, EfficientNetLite)
+        backbone.num_recomputed = 3
+        return backbone
     seed_everything(config.seed, "vit")
     return ViT(VIT_PRESETS["domain"])
 
@@ -100,10 +104,11 @@ def _train(session: Session, domain: Domain, fold: int, steps: int, backbone: nn
     folder = run.scratch(f"pixels-{fold}")
     array = cache_pixels(samples, diet.cache_size, folder, session.limits, device.num_threads, session.log)
     labels = domain.labels[chosen] if domain.is_judged else None
-    guard = Guard.begin(backbone, array, labels, domain.groups[chosen], session.pixels, device, config.seed)
+    groups = domain.groups[chosen]
+    guard = Guard.begin(backbone, array, labels, groups, session.pixels, device, config.seed, trusted_from=steps // 2)
     stream = _stream(array, diet, config, session.pixels, fold)
     ledger = _Ledger(session)
-    stopped = None
+    num_taken, stopped = steps, None
     probes: list[Any] = [guard.before]
     with session.log.progress("Pretrain", steps) as advance:
 
@@ -122,14 +127,14 @@ def _train(session: Session, domain: Domain, fold: int, steps: int, backbone: nn
                 probes=[guard],
                 on_step=on_step,
             )
-            stopped, probes = result.stopped, [*probes, *result.probes]
+            num_taken, stopped, probes = result.num_steps, result.stopped, [*probes, *result.probes]
         except Diverged as error:
-            stopped = str(error)
+            num_taken, stopped = error.step, str(error)
     ledger.close()
     return {
         "objective": config.objective,
         "backbone": config.backbone,
-        "steps": steps,
+        "steps": num_taken,
         "batch_size": stream.batch_size,
         "num_images": len(chosen),
         "stopped": stopped,

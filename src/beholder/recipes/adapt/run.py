@@ -29,7 +29,7 @@ from beholder.recipes.adapt.settings import RESOLUTIONS, AdaptConfig, check, par
 from beholder.recipes.adapt.spaces import Seen, fit_space
 from beholder.recipes.adapt.tell import tell
 from beholder.runtime.device import pick_device
-from beholder.runtime.files import told_kindly
+from beholder.runtime.files import refuse_inside, told_kindly
 from beholder.runtime.log import Log
 from beholder.runtime.run_folder import RunFolder
 from beholder.tokenizers.pixels import PixelConfig
@@ -73,11 +73,12 @@ def adapt(
         thorough=thorough,
         seed=seed,
         device=device,
-        num_threads=threads,
+        threads=threads,
         max_pixels=max_pixels,
     )
     check(config)
-    picked = pick_device(config.device, config.num_threads)
+    refuse_inside(Path(out), Path(photos))
+    picked = pick_device(config.device, config.threads)
     log = log or Log(quiet=True)
     limits = Limits(max_pixels=config.max_pixels)
     with RunFolder.open(Path(out), to_json(config)) as run, told_kindly(run.path):

@@ -41,7 +41,7 @@ class AdaptConfig:
     """Larger images are quarantined before they are decoded."""
     seed: int = 0
     device: str = "auto"
-    num_threads: int | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True)

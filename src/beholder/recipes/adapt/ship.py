@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -49,8 +50,8 @@ def build_bundle(
     return Bundle(model.eval(), pixels, tuple(classes) if readout else (), facts, card)
 
 
-def model_card(results: dict[str, Any]) -> str:
-    """The bundle's README.md, from the run's results."""
+def model_card(results: dict[str, Any], model: Path, verb: str) -> str:
+    """The bundle's README.md, from the run's results; `verb` is what its example does."""
     data, verdict, cost = results["data"], results["verdict"], results["cost"]
     score = results.get("score")
     lines = [
@@ -89,7 +90,10 @@ def model_card(results: dict[str, Any]) -> str:
         "",
         "```python",
         "import beholder",
-        f'answers = beholder.classify("{results["name"]}/model", ["photo.png"])',
+        "",
+        f'model = beholder.load("{model}")',
+        f'for answer in beholder.{verb}(model, ["photo.png"]):',
+        "    print(answer.label, answer.score)",
         "```",
         "",
         f"Made with: `{results['command']}`, seed {results['seed']}.",

@@ -23,13 +23,19 @@ from beholder.recipes.adapt.fit import Choice, choose, random_split, test_score
 from beholder.recipes.adapt.health import Health, cluster, consistency_of, examine, viewed_images
 from beholder.recipes.adapt.judge import Judgement, View, judge_domain
 from beholder.recipes.adapt.session import Session
-from beholder.recipes.adapt.settings import RESOLUTIONS
+from beholder.recipes.adapt.settings import AdaptConfig
 from beholder.recipes.adapt.ship import build_bundle, model_card
 from beholder.recipes.adapt.spaces import Seen, Space
 from beholder.recipes.adapt.unusual import FALSE_ALARM_RATE, Unusual, find_unusual
-from beholder.runtime.log import duration, size
+from beholder.runtime.log import duration, energy, size
 from beholder.runtime.machine import machine
 from beholder.version import VERSION
+
+_SPOKEN = (
+    "labels", "group", "normal", "budget", "backbone", "objective", "finetune", "resolutions", "thorough", "seed",
+    "device", "threads", "max_pixels",
+)  # fmt: skip
+"""Settings that the command line offers."""
 
 
 def tell(
@@ -46,7 +52,7 @@ def tell(
     with session.charged("embeddings"):
         health = _examine(session, domain, generic, seen[0], album)
     choice = judgement = None
-    if domain.classes:
+    if _can_learn(domain):
         with session.charged("curve"):
             choice = choose(domain, domain.folds[0], seen[0].generic, seen[0].others, session.config.seed)
             judgement = _judge(session, domain, features, seen, choice) if domain.is_judged else None
@@ -66,6 +72,11 @@ def tell(
         bundle = _bundle(session, domain, shipped, unusual)
         _show(session, domain, bundle, shipped, untuned, judgement, unusual, album, results)
     return _finish(session, domain, bundle, results, guess, album)
+
+
+def _can_learn(domain: Domain) -> bool:
+    """Whether the training part holds two classes; where it holds the good ones only, a head would know no other."""
+    return bool(domain.classes) and len(np.unique(domain.labels[domain.folds[0].train])) >= 2
 
 
 def _examine(session: Session, domain: Domain, generic: nn.Module, seen: Seen, album: galleries.Album) -> list[Health]:
@@ -128,7 +139,7 @@ def _begin_results(
     guard = seen.candidate.stopped if seen.candidate else None
     num_folds = len(domain.folds)
     folds = "one grouped split" if num_folds == 1 else f"{num_folds} grouped folds"
-    protocol = f"{folds}, {config.num_label_seeds} label seeds, {domain.group_source}"
+    protocol = f"{folds}, {config.num_label_seeds} draws of labels, {domain.group_source}"
     details = [f"Shipped: {shipped.space.name}, because {shipped.reason}."]
     if tuning:
         details.append(tuning["sentence"])
@@ -232,15 +243,16 @@ def _finish(
     disk_bytes = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file())
     results["cost"] = findings.cost_section(costs, guess, len(domain.samples), costs["features"], disk_bytes)
     results["wall_seconds"] = results["cost"]["total"]["seconds"]
-    bundle = Bundle(bundle.model.cpu(), bundle.pixels, bundle.labels, bundle.facts, model_card(results))
+    card = model_card(results, run.path / "model", "classify" if bundle.labels else "anomaly")
+    bundle = Bundle(bundle.model.cpu(), bundle.pixels, bundle.labels, bundle.facts, card)
     bundle.save(run.path / "model")
     write_report(results, album.pictures, run.path / "report.html")
     run.finish(results)
     total = results["cost"]["total"]
     log.stage(
         "Cost",
-        f"{duration(total['seconds'])} (estimated {duration(guess.total_seconds)}), {total['joules'] / 1000:,.0f} kJ "
-        f"({total['joules_source']}), peak memory {size(total['peak_memory_bytes'])}",
+        f"{duration(total['seconds'])} (estimated {duration(guess.total_seconds)}), {energy(total['joules'])}, "
+        f"{total['joules_source']}, peak memory {size(total['peak_memory_bytes'])}",
     )
     log.stage("Model", str(run.path / "model"))
     log.stage("Report", str(run.path / "report.html"))
@@ -248,18 +260,14 @@ def _finish(
 
 
 def command(session: Session) -> str:
-    """The command line that repeats this run."""
-    config, words = session.config, ["beholder", "adapt", session.config.photos, "--out", str(session.run.path)]
-    for flag, value in (("--labels", config.labels), ("--group", config.group), ("--normal", config.normal)):
-        words += [flag, value] if value is not None else []
-    words += ["--budget", config.budget]
-    for flag, value, default in (
-        ("--backbone", config.backbone, "conv"),
-        ("--objective", config.objective, "teacher"),
-        ("--finetune", config.finetune, "none"),
-        ("--seed", str(config.seed), "0"),
-    ):
-        words += [flag, value] if value != default else []
-    if config.resolutions != RESOLUTIONS:
-        words += [word for side in config.resolutions for word in ("--resolutions", str(side))]
-    return shlex.join(words + ["--thorough"] * config.thorough)
+    """The command line that repeats this run: what was asked for beside the defaults."""
+    asked, usual = session.config, AdaptConfig(session.config.photos)
+    words = ["beholder", "adapt", asked.photos, "--out", str(session.run.path)]
+    for field in _SPOKEN:
+        value = getattr(asked, field)
+        if value == getattr(usual, field) and field != "budget":
+            continue
+        flag = "--" + field.replace("_", "-")
+        values = value if isinstance(value, tuple) else (value,)
+        words += [flag] if value is True else [word for one in values for word in (flag, str(one))]
+    return shlex.join(words)
