@@ -56,7 +56,7 @@ from beholder.runtime.seed import numpy_generator
 SIDE = 72
 MOTTLING = (0.05, 0.11)
 """Spread of the slow shades of even and of mottled cloth, as a share of the light."""
-STRENGTH = 0.5
+STRENGTH = 0.3
 """By how much amplitudes along the lean exceed the others'."""
 SETS = {"gain": "mottling", "nothing": "coin", "loss": "lean"}
 """What is asked of the pictures."""

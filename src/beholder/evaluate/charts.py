@@ -37,6 +37,8 @@ class Line:
     is_dashed: bool = False
     shape: int = 0
     """Which marker the points carry, so that lines differ without colour."""
+    has_band: bool = True
+    """Many bands over each other only turn grey; tooltips tell the interval all the same."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,7 @@ def _band(frame: _Frame, axes: Axes, line: Line) -> Child:
         for place, low, high in zip(axes.places, line.low, line.high, strict=False)
         if low is not None and high is not None
     ]
-    if len(edges) < 2:
+    if len(edges) < 2 or not line.has_band:
         return None
     there = [f"{x:.1f},{low:.1f}" for x, low, _ in edges]
     back = [f"{x:.1f},{high:.1f}" for x, _, high in reversed(edges)]

@@ -82,7 +82,9 @@ def _lines(results: Mapping[str, Any], order: Sequence[int]) -> list[Line]:
         used[colour] = shape + 1
         title = words(arm, "title") or words(arm, "name") or "unnamed"
         low, high = _ordered(numbers(arm, "low"), order), _ordered(numbers(arm, "high"), order)
-        lines.append(Line(title, values, low, high, colour, arm.get("picked") is True, shape))
+        is_picked = arm.get("picked") is True
+        has_band = not is_picked and words(arm, "kind") in ("generic", "adapted")
+        lines.append(Line(title, values, low, high, colour, is_picked, shape, has_band))
     return lines
 
 
@@ -118,7 +120,8 @@ def _legend(lines: Sequence[Line], axes: Axes) -> Markup:
 def _caption(results: Mapping[str, Any], lines: Sequence[Line], level: Level | None) -> Markup:
     said = ["Across: share of the labels, and how many labelled images that is."]
     if any(low is not None for line in lines for low in line.low):
-        said.append("Bands: 95 % intervals.")
+        others = "" if all(line.has_band for line in lines) else "; those of the other lines stand in the table"
+        said.append(f"Bands: 95 % intervals{others}.")
     if any(line.is_dashed for line in lines):
         said.append("Dashed: the images to label were picked by the model; solid: drawn at random.")
     if level:
