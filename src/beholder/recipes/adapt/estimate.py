@@ -13,6 +13,7 @@ from beholder.data.decode import decode
 from beholder.evaluate.pick import kmeans_pick
 from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.features import BATCH_SIZE, prepare, see
+from beholder.recipes.adapt.health import NUM_VIEWED, VIEW_SIZE
 from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.settings import AdaptConfig
@@ -24,7 +25,6 @@ _NUM_TIMED_LABELS = 400
 _FIT_POWER = 1.3
 """A readout's seconds grow about so with its labels: choosing looks at a bounded number, the rest is cubic."""
 _SECONDS_OF_PAGE = 6.0
-_NUM_VIEWS_EXAMINED = 2 * 256
 _NUM_PICTURES_EXPLAINED = 300
 """Looks that heat maps, their deletion test and the galleries take, at the most."""
 
@@ -58,7 +58,8 @@ def estimate(session: Session, domain: Domain, backbone: nn.Module, pretraining:
         seconds["pretraining"] = pretraining.seconds * num_folds
         seconds["adapted features"] = seconds_per_image * num_images * num_folds
     num_spaces = 4 if has_pretraining else 1  # generic, adapted, and the two side by side
-    seconds["embeddings"] = seconds_per_image * min(_NUM_VIEWS_EXAMINED, 2 * num_images) * num_spaces
+    per_view = seconds_per_image * VIEW_SIZE**2 / sum(side**2 for side in config.resolutions)
+    seconds["embeddings"] = per_view * 2 * min(NUM_VIEWED, num_images) * num_spaces
     if domain.is_judged:
         seconds["curve"] = _curve_seconds(config, len(domain.folds[0].train), has_pretraining) * num_folds
     if tuning.steps:

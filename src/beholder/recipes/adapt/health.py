@@ -24,8 +24,8 @@ from beholder.tokenizers.pixels import PixelConfig, resize
 
 NUM_CLUSTERS = 8
 CLUSTER_PICTURES = 6
-_NUM_VIEWED = 256
-_VIEW_SIZE = 160
+NUM_VIEWED = 256
+VIEW_SIZE = 160
 _MAX_ROWS = 4000
 
 
@@ -67,7 +67,7 @@ def viewed_images(domain: Domain, seed: int) -> np.ndarray:
     """Numbers of the images whose views are compared: of the test part where it is large enough."""
     test = domain.folds[0].test
     pool = test if len(test) >= 32 else np.arange(len(domain.samples))
-    count = min(len(pool), _NUM_VIEWED)
+    count = min(len(pool), NUM_VIEWED)
     return np.sort(numpy_generator(seed, "views").choice(pool, count, replace=False))
 
 
@@ -75,8 +75,8 @@ def consistency_of(
     backbones: Sequence[nn.Module], images: Sequence[np.ndarray], pixels: PixelConfig, device: Device, seed: int
 ) -> Float[np.ndarray, " m"]:
     """Do two random views of an image find each other? The same views for every space, drawn by seed."""
-    config = AugmentConfig(size=_VIEW_SIZE, crop_area=(0.4, 0.8), mean=pixels.mean, std=pixels.std)
-    batch = torch.from_numpy(np.stack([resize(image, _VIEW_SIZE + 32) for image in images])).permute(0, 3, 1, 2)
+    config = AugmentConfig(size=VIEW_SIZE, crop_area=(0.4, 0.8), mean=pixels.mean, std=pixels.std)
+    batch = torch.from_numpy(np.stack([resize(image, VIEW_SIZE + 32) for image in images])).permute(0, 3, 1, 2)
     sides = []
     for name in ("first", "second"):
         views = augment(batch.contiguous(), config, torch_generator(seed, "consistency", name))
