@@ -23,6 +23,7 @@ from beholder.recipes.adapt.guard import Guard
 from beholder.recipes.adapt.pace import Timed, noise_pictures, seconds_per_step
 from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.settings import AdaptConfig, Budget
+from beholder.runtime.device import release_freed_memory
 from beholder.runtime.energy import Stopwatch
 from beholder.runtime.files import told_kindly
 from beholder.runtime.seed import derive, seed_everything
@@ -88,6 +89,7 @@ def pretrain(session: Session, domain: Domain, fold: int, steps: int, generic: n
     if not run.is_done(name):
         with told_kindly(run.path):
             story = _train(session, domain, fold, steps, backbone)
+            release_freed_memory()
             final.parent.mkdir(exist_ok=True)
             save_tensors(final, backbone.state_dict())
             run.stage(name, lambda: story)
