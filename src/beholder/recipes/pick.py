@@ -21,7 +21,7 @@ from beholder.evaluate.pick import kmeans_pick
 from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.catalogue import efficientnet_lite0
 from beholder.pretrained.load import load
-from beholder.recipes.adapt.features import BATCH_SIZE, prepare, see
+from beholder.recipes.adapt.features import BATCH_SIZE, prepare, see_batches
 from beholder.runtime.device import Device, pick_device
 from beholder.runtime.files import refuse_inside, told_kindly, write_text
 from beholder.runtime.log import Log, counted
@@ -98,13 +98,15 @@ def _embed(
     if bundle is not None:
         bundle.model.to(device.torch_device)
     images, rows = decoded(samples, limits, device.num_threads, at_least=_RESOLUTION), []
+    batches = iter(lambda: list(itertools.islice(images, BATCH_SIZE)), [])
+    if bundle is None:
+        seen = (row for row, _ in see_batches(backbone, batches, (_RESOLUTION,), PixelConfig(), device))
+    else:
+        seen = (embed_arrays(bundle, batch, device).cpu().numpy() for batch in batches)
     with log.progress("Look", len(samples)) as advance:
-        while batch := list(itertools.islice(images, BATCH_SIZE)):
-            if bundle is not None:
-                rows.append(embed_arrays(bundle, batch, device).cpu().numpy())
-            else:
-                rows.append(see(backbone, batch, (_RESOLUTION,), PixelConfig(), device)[0])
-            advance(len(batch))
+        for row in seen:
+            rows.append(row)
+            advance(len(row))
     table = np.concatenate(rows)
     return table if bundle is not None else StandardScaler(copy=False).fit_transform(table.astype(np.float32))
 

@@ -6,13 +6,12 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import nn
 
 from beholder.data.decode import decode
 from beholder.evaluate.pick import kmeans_pick
 from beholder.recipes.adapt.domain import Domain
-from beholder.recipes.adapt.features import BATCH_SIZE, prepare, see
+from beholder.recipes.adapt.features import BATCH_SIZE, prepare, see_batches
 from beholder.recipes.adapt.health import NUM_VIEWED, VIEW_SIZE
 from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.adapt.session import Session
@@ -74,18 +73,17 @@ def estimate(session: Session, domain: Domain, backbone: nn.Module, pretraining:
 
 def _time_images(session: Session, domain: Domain, backbone: nn.Module) -> tuple[float, int]:
     """Seconds for one image, decoding included, and the width of its descriptor."""
-    ready = prepare(backbone, session.device)
-    resolutions = session.config.resolutions
-    count = min(len(domain.samples), BATCH_SIZE)
+    device, resolutions = session.device, session.config.resolutions
+    ready = prepare(backbone, device)
+    count = min(len(domain.samples), BATCH_SIZE * device.num_threads)
     samples = domain.samples[:: len(domain.samples) // count][:count]
     seconds, width = 0.0, 0
     for _ in range(2):  # the first round warms up caches and kernels
         began = time.perf_counter()
         images = [decode(sample, session.limits, at_least=max(resolutions)) for sample in samples]
-        width = see(ready, images, resolutions, session.pixels, session.device)[0].shape[1]
-        if session.device.torch_device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds = (time.perf_counter() - began) / len(images)
+        batches = [images[first : first + BATCH_SIZE] for first in range(0, count, BATCH_SIZE)]
+        seen = list(see_batches(ready, batches, resolutions, session.pixels, device))
+        seconds, width = (time.perf_counter() - began) / count, seen[0][0].shape[1]
     return seconds, width
 
 
