@@ -16,6 +16,7 @@ from beholder.recipes.adapt.health import NUM_VIEWED, VIEW_SIZE
 from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.settings import AdaptConfig
+from beholder.runtime.device import release_freed_memory
 from beholder.runtime.energy import peak_memory_bytes
 from beholder.runtime.log import duration, size
 from beholder.train.readout import fit_readout
@@ -50,6 +51,7 @@ class Estimate:
 def estimate(session: Session, domain: Domain, backbone: nn.Module, pretraining: Timed, tuning: Timed) -> Estimate:
     """Time a batch of the domain's own images through the generic backbone and scale it up."""
     config = session.config
+    release_freed_memory()  # of the timed steps
     seconds_per_image, width = _time_images(session, domain, backbone)
     num_images, num_folds, has_pretraining = len(domain.samples), len(domain.folds), pretraining.steps > 0
     seconds = {"features": seconds_per_image * num_images}

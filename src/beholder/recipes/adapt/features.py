@@ -23,7 +23,8 @@ from beholder.runtime.files import read_json, write_json
 from beholder.tokenizers.pixels import PixelConfig, normalise, resize, to_batch
 from beholder.types import Sample
 
-BATCH_SIZE = 16
+BATCH_SIZE = 8
+"""A batch of every core is in memory at once; larger ones were not faster."""
 _ROWS_BETWEEN_SAVES = 512
 
 
