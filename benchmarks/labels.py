@@ -45,7 +45,7 @@ from beholder.runtime.run_folder import RunFolder
 from beholder.tokenizers.pixels import PixelConfig
 from beholder.train.readout import fit_readout
 
-FRACTIONS = (0.05, 0.10, 0.25, 0.50, 1.0)
+FRACTIONS = (0.01, 0.05, 0.10, 0.25, 0.50, 1.0)
 NUM_FOLDS = 4
 
 Fitter = Callable[[np.ndarray, np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from beholder.data.decode import Limits
@@ -35,7 +35,7 @@ def classify(
     arrays (H W, or H W C with 1, 3 or 4 channels). An image that cannot be read, or has more than `max_pixels`, is
     answered with `refused`. Raises UserError when the model was made without labels, or an input is no image at all.
     """
-    return list(_classify(_bundle(model), each(images), pick_device(device, threads), Limits(max_pixels=max_pixels)))
+    return _ask(_classify, model, images, device, threads, max_pixels)
 
 
 def anomaly(
@@ -48,8 +48,16 @@ def anomaly(
 ) -> list[Answer]:
     """Whether each image is unusual: `label` "unusual" or "usual", the distance as `score`, threshold and p-value in
     `details`. Arguments as for `classify`. Raises UserError when the model saw too few normal images."""
-    return list(_anomaly(_bundle(model), each(images), pick_device(device, threads), Limits(max_pixels=max_pixels)))
+    return _ask(_anomaly, model, images, device, threads, max_pixels)
 
 
-def _bundle(model: Bundle | str | Path) -> Bundle:
-    return model if isinstance(model, Bundle) else load(model)
+def _ask(
+    task: Callable[..., Iterator[Answer]],
+    model: Bundle | str | Path,
+    images: ImageInput | Iterable[ImageInput],
+    device: str,
+    threads: int | None,
+    max_pixels: int,
+) -> list[Answer]:
+    bundle = model if isinstance(model, Bundle) else load(model)
+    return list(task(bundle, each(images), pick_device(device, threads), Limits(max_pixels=max_pixels)))

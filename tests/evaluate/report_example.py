@@ -366,6 +366,6 @@ def _cost() -> dict[str, Any]:
             "joules_source": "processor model",
             "peak_memory_bytes": 1.9e9,
         },
-        "per_thousand": {"seconds": 21.4, "joules": 440.0},
+        "per_thousand": {"seconds": 21.4, "joules": 440.0, "peak_memory_bytes": 0.9e9},
         "disk_bytes": 48_300_000,
     }

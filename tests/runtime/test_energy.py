@@ -20,6 +20,23 @@ def test_work_costs_cpu_seconds_and_joules_with_a_source() -> None:
     assert cost.peak_memory_bytes > 1_000_000
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process forget its peak memory")
+def test_a_stage_does_not_inherit_the_peak_of_the_one_before_but_holds_those_within() -> None:
+    with measured() as before:
+        bytearray(200_000_000)
+    with measured() as outer, measured() as middle:
+        with measured() as small:
+            pass
+        with measured() as large:
+            bytearray(100_000_000)
+        with measured() as last:
+            pass
+    peaks = [costs[0].peak_memory_bytes for costs in (before, large, middle, outer)]
+    assert peaks[0] > peaks[1] + 80_000_000
+    assert peaks[1] > max(small[0].peak_memory_bytes, last[0].peak_memory_bytes) + 80_000_000
+    assert peaks[1] <= peaks[2] <= peaks[3] < peaks[0]
+
+
 @pytest.mark.parametrize(("platform", "unit"), [("linux", 1024), ("darwin", 1)])
 def test_peak_memory_is_in_bytes_though_linux_counts_kibibytes(
     monkeypatch: pytest.MonkeyPatch, platform: str, unit: int

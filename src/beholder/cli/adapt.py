@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from beholder.cli.options import Device, Json, MaxPixels, Seed, Threads
 from beholder.runtime.log import Log
 
 
@@ -21,11 +22,11 @@ def adapt(
     finetune: Literal["none", "low-rank", "full"] = "none",
     resolutions: tuple[int, ...] = (128, 224, 300),
     thorough: bool = False,
-    seed: int = 0,
-    device: str = "auto",
-    threads: int | None = None,
-    max_pixels: int = 100_000_000,
-    json: bool = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+    max_pixels: MaxPixels = 100_000_000,
+    json: Json = False,
 ) -> None:
     """From a folder of images to a model of that domain, with a verdict and a report.
 
@@ -59,16 +60,6 @@ def adapt(
         Sides in pixels of the squares that the backbone sees; one side is faster, several see faults of several sizes.
     thorough
         Four grouped folds instead of one split: a surer verdict for about four times the time.
-    seed
-        Of everything that is random.
-    device
-        auto, cpu, cuda, cuda:N or mps.
-    threads
-        CPU threads; all cores of this process if not given.
-    max_pixels
-        Larger images are quarantined before they are decoded.
-    json
-        Print JSON lines for machines.
     """
     log = Log(as_json=json)
     from beholder.recipes.adapt import adapt as run

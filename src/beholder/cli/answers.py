@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from beholder.data.decode import Limits
+from beholder.pretrained.load import load
+from beholder.runtime.device import pick_device
 from beholder.runtime.log import Log
-from beholder.tasks.embed import ImageInput, each
+from beholder.tasks.embed import each
 from beholder.types import Answer, UserError
 
 
 def print_answers(
+    task: Callable[..., Iterator[Answer]],
+    model: Path,
     inputs: Sequence[Path],
-    run: Callable[[Iterable[ImageInput]], Iterator[Answer]],
     line: str,
-    log: Log,
+    *,
+    device: str,
+    threads: int | None,
+    max_pixels: int,
+    json: bool,
 ) -> None:
-    """Ask `run` about all inputs and print. `line` is a format over label, score and the answer's details.
+    """Load the model, ask it about all inputs and print. `line` is a format over label, score and answer's details.
 
     Raises UserError without inputs, or after the last line when not one image could be read.
     """
     if not inputs:
         raise UserError("No image was named; give image files or folders after the model.")
+    log, bundle, picked = Log(as_json=json), load(model), pick_device(device, threads)
     images = list(each(inputs))
     num_answered = 0
-    for answer in run(images):
+    for answer in task(bundle, images, picked, Limits(max_pixels=max_pixels)):
         if answer.refused is not None:
             log.result({"key": answer.key, "refused": answer.refused}, f"{answer.key}  refused: {answer.refused}")
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from beholder.cli.options import Json, MaxPixels, Threads
 from beholder.runtime.log import Log
 
 
@@ -12,9 +13,9 @@ def curate(
     *,
     out: Path,
     labels: str | None = None,
-    max_pixels: int = 100_000_000,
-    threads: int | None = None,
-    json: bool = False,
+    max_pixels: MaxPixels = 100_000_000,
+    threads: Threads = None,
+    json: Json = False,
 ) -> None:
     """Set broken images aside with their reasons, and list duplicates, conflicting labels and odd images.
 
@@ -31,12 +32,6 @@ def curate(
         Folder for the lists.
     labels
         A table with a path and a label column, or "auto": to find duplicates with conflicting labels.
-    max_pixels
-        Larger images are quarantined before they are decoded.
-    threads
-        Decoding threads; all cores of this process if not given.
-    json
-        Print JSON lines for machines.
     """
     from beholder.recipes.curate import curate as run
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from beholder.cli.options import Device, Json, MaxPixels, Seed, Threads
 from beholder.runtime.log import Log, counted
 
 
@@ -14,11 +15,11 @@ def pick(
     out: Path,
     labels: str | None = None,
     model: Path | None = None,
-    seed: int = 0,
-    device: str = "auto",
-    threads: int | None = None,
-    max_pixels: int = 100_000_000,
-    json: bool = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+    max_pixels: MaxPixels = 100_000_000,
+    json: Json = False,
 ) -> None:
     """Which images to label first: a table with an empty label column, one line an image.
 
@@ -38,16 +39,6 @@ def pick(
         again, and images like them come last.
     model
         A model folder whose features are used; the generic ones if not given.
-    seed
-        Of everything that is random.
-    device
-        auto, cpu, cuda, cuda:N or mps.
-    threads
-        CPU threads; all cores of this process if not given.
-    max_pixels
-        Larger images are set aside before they are decoded.
-    json
-        Print JSON lines for machines.
     """
     from beholder.recipes.pick import pick as run
 

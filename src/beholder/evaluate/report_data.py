@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from beholder.evaluate.chart_tables import bar_list, bar_track, data_table, stacked_bar
@@ -119,8 +119,9 @@ def _duplicates(results: Mapping[str, Any], album: Album) -> Child:
                 "li", tag("figure", tag("div", row, class_="pair"), tag("figcaption", kind, names, rest), class_="card")
             )
         )
-    said = f"{say_things(len(found), 'set')} of images that show the same thing."
-    cut = num_shown(len(items), len(found))
+    total = _total(results, "num_duplicates", found)
+    said = f"{say_things(total, 'set')} of images that show the same thing."
+    cut = num_shown(len(items), total)
     return part("Duplicates", tag("p", said), cut, tag("ul", items, class_="gallery"))
 
 
@@ -138,7 +139,8 @@ def _conflicts(results: Mapping[str, Any]) -> Child:
     title, columns = "The same image under two labels", ["Images", "Labels"]
     rest = rows[_MOST_SHOWN:]
     more = folded(f"{say_count(len(rest))} more", data_table(f"{title}, more", columns, rest)) if rest else None
-    return part(title, data_table(title, columns, rows[:_MOST_SHOWN]), more)
+    cut = num_shown(len(rows), _total(results, "num_conflicts", found))
+    return part(title, data_table(title, columns, rows[:_MOST_SHOWN]), more, cut)
 
 
 def _outliers(results: Mapping[str, Any], album: Album) -> Child:
@@ -157,8 +159,13 @@ def _outliers(results: Mapping[str, Any], album: Album) -> Child:
                 tag("figure", figure, tag("figcaption", said, tag("p", name_of(key), class_="quiet")), class_="card"),
             )
         )
-    cut = num_shown(len(items), len(found))
+    cut = num_shown(len(items), _total(results, "num_outliers", found))
     return part("Too dark, too blurred, too odd", cut, tag("ul", items, class_="gallery small"))
+
+
+def _total(results: Mapping[str, Any], key: str, listed: Sequence[object]) -> int:
+    """How many there are, of which so many are listed."""
+    return int(max(number(results, "curation", key) or 0, len(listed)))
 
 
 def _quarantine(results: Mapping[str, Any]) -> Child:

@@ -63,7 +63,7 @@ def cost_section(results: Mapping[str, Any]) -> Section | None:
     cells = [_cost_row(row, longest, len(sources) > 1) for row in rows]
     if total:
         cells.append(_cost_row({"stage": "Total", **total}, None, len(sources) > 1))
-    columns = ["Stage", "Time", "", "Estimated before", "Energy", "Peak memory so far"]
+    columns = ["Stage", "Time", "", "Estimated before", "Energy", "Peak memory"]
     return section(
         "cost",
         "Cost",
@@ -92,12 +92,14 @@ def _cost_row(row: Mapping[str, Any], longest: float | None, has_source: bool) -
 
 
 def _thousand(results: Mapping[str, Any]) -> str | None:
-    seconds, joules = (number(results, "cost", "per_thousand", key) for key in ("seconds", "joules"))
+    keys = ("seconds", "joules", "peak_memory_bytes")
+    seconds, joules, memory = (number(results, "cost", "per_thousand", key) for key in keys)
     disk = number(results, "cost", "disk_bytes")
     said: list[str] = []
     if seconds is not None:
         energy = f" and {say_joules(joules)}" if joules is not None else ""
-        said.append(f"A thousand predictions take {say_seconds(seconds)}{energy}.")
+        within = f", within {say_bytes(memory)} of memory" if memory is not None else ""
+        said.append(f"A thousand predictions take {say_seconds(seconds)}{energy}{within}.")
     if disk is not None:
         said.append(f"The run takes {say_bytes(disk)} on disk.")
     return " ".join(said) or None

@@ -10,10 +10,12 @@ import resource
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 WATTS_PER_BUSY_CORE = 10.0
 """The model where nothing is measured: a server or laptop core under load draws about 10 W with its share of memory
@@ -32,7 +34,7 @@ class Cost:
     joules_source: str = ""
     """"measured (RAPL)", "measured (NVML)", or the model in words."""
     peak_memory_bytes: int = 0
-    """Largest resident memory of the process so far, which a stage inherits from those before it."""
+    """Largest resident memory of the process meanwhile; where the system cannot tell that (not Linux), so far."""
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -47,7 +49,14 @@ class Cost:
 class Stopwatch:
     """Runs from its creation; `cost()` tells what has been spent since."""
 
+    _running: ClassVar[weakref.WeakSet[Stopwatch]] = weakref.WeakSet()
+
     def __init__(self) -> None:
+        for other in self._running:  # their peak so far is forgotten next
+            other._peak = max(other._peak, _resident_peak())
+        self._peak = 0
+        _forget_resident_peak()
+        self._running.add(self)
         self._seconds = time.perf_counter()
         self._cpu_seconds = _cpu_seconds()
         self._rapl = _read_rapl()
@@ -64,7 +73,8 @@ class Stopwatch:
         gpu_joules = self._gpu.joules()
         if gpu_joules is not None:
             joules, source = joules + gpu_joules, f"GPU measured (NVML), CPU {source}"
-        return Cost(time.perf_counter() - self._seconds, cpu_seconds, joules, source, peak_memory_bytes())
+        peak = max(self._peak, _resident_peak())
+        return Cost(time.perf_counter() - self._seconds, cpu_seconds, joules, source, peak)
 
 
 @contextmanager
@@ -87,6 +97,20 @@ def peak_memory_bytes() -> int:
     """Largest resident set of this process since its start."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _resident_peak() -> int:
+    """Largest resident set since `_forget_resident_peak`, or since the start where the system does not tell."""
+    try:
+        fields = Path("/proc/self/status").read_text()
+        return int(fields.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError, ValueError):
+        return peak_memory_bytes()
+
+
+def _forget_resident_peak() -> None:
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _cpu_seconds() -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 
@@ -30,6 +31,17 @@ def create_array(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.mem
 def open_array(path: Path) -> np.memmap:
     """The array that `create_array` made, with the rows written so far."""
     return np.lib.format.open_memmap(path, mode="r+")
+
+
+def release_pages(array: np.ndarray) -> None:
+    """Let go of what has been read of a mapped file, which counts as this process's memory until then.
+
+    The pages stay with the system as long as it has room for them; other arrays, and systems without such advice, are
+    left as they are.
+    """
+    pages = getattr(array, "_mmap", None)
+    if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def _reserve(path: Path) -> None:

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from beholder.data.decode import Limits
 from beholder.data.parallel import decoded
-from beholder.recipes.adapt.arrays import create_array
+from beholder.recipes.adapt.arrays import create_array, release_pages
 from beholder.runtime.files import read_json, write_json
 from beholder.runtime.log import Log
 from beholder.tokenizers.pixels import resize
@@ -29,6 +29,7 @@ def cache_pixels(
                 array[row] = resize(image, size).transpose(2, 0, 1)
                 advance()
         array.flush()
+        release_pages(array)
         write_json(mark, len(samples))
     assert read_json(mark) == len(samples)
     return np.load(path, mmap_mode="r")

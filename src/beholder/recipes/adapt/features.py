@@ -16,7 +16,7 @@ from torch import nn
 from beholder.data.parallel import decoded, map_in_order
 from beholder.models.conv import EfficientNetLite
 from beholder.models.heads import describe
-from beholder.recipes.adapt.arrays import create_array, open_array
+from beholder.recipes.adapt.arrays import create_array, open_array, release_pages
 from beholder.recipes.adapt.session import Session
 from beholder.runtime.device import Device
 from beholder.runtime.files import read_json, write_json
@@ -59,6 +59,8 @@ def extract(session: Session, backbone: nn.Module, samples: Sequence[Sample], na
                 for array in arrays:
                     array.flush()
                 write_json(progress, done)
+    for array in arrays:
+        release_pages(array)
     return Features(*arrays)
 
 

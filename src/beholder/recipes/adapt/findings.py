@@ -18,7 +18,7 @@ from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.estimate import Estimate
 from beholder.recipes.adapt.galleries import Album
 from beholder.recipes.adapt.health import Health
-from beholder.runtime.energy import Cost, per_thousand
+from beholder.runtime.energy import Cost
 
 _MOST_LISTED = 200
 _MOST_SHOWN = 6
@@ -44,6 +44,7 @@ def data_section(domain: Domain, config_photos: str) -> dict[str, Any]:
 
 
 def curation_section(domain: Domain, album: Album) -> dict[str, Any]:
+    """What curation found: how much of each kind, and the first of them."""
     curation = domain.curation
     row_of = {sample.key: row for row, sample in enumerate(domain.samples)}
     duplicates = [
@@ -62,6 +63,9 @@ def curation_section(domain: Domain, album: Album) -> dict[str, Any]:
         for index, outlier in enumerate(curation.outliers[:_MOST_LISTED])
     ]
     return {
+        "num_duplicates": len(curation.duplicates),
+        "num_conflicts": len(curation.conflicts),
+        "num_outliers": len(curation.outliers),
         "quarantine": [asdict(refused) for refused in curation.quarantine[:_MOST_LISTED]],
         "duplicates": duplicates,
         "conflicts": [
@@ -118,9 +122,9 @@ def embeddings_section(health: Sequence[Health], clusters: list[dict[str, Any]])
     best = max(health, key=lambda one: float(one.consistency.mean()))
     share = float(best.consistency.mean())
     sentence = (
-        f"In the {best.title} space two random views of an image find each other {share:.0%} of the way (100 % is "
-        f"always first among {len(best.consistency):,}), and {best.effective_rank:.0f} of {best.dimensions} directions "
-        "are in use."
+        f"In the {best.title} space a random view of an image finds another view of it at place {1 / share:.1f} of "
+        f"{len(best.consistency):,} on average (harmonic mean; 1 is best), and {best.effective_rank:.0f} of "
+        f"{best.dimensions} directions are in use."
     )
     return {"arms": [one.as_json() for one in health], "sentence": sentence, "clusters": clusters}
 
@@ -148,20 +152,17 @@ def groups_section(domain: Domain, probabilities: np.ndarray) -> dict[str, Any] 
     return {"sentence": sentence, "rows": rows}
 
 
-def cost_section(
-    costs: Mapping[str, Cost], guess: Estimate, num_images: int, embedding_cost: Cost, disk_bytes: int
-) -> dict[str, Any]:
+def cost_section(costs: Mapping[str, Cost], guess: Estimate, thousand: Cost, disk_bytes: int) -> dict[str, Any]:
     rows = [
         {"stage": stage, **asdict(cost), "estimated_seconds": guess.seconds.get(stage)} for stage, cost in costs.items()
     ]
     total = Cost()
     for cost in costs.values():
         total = total + cost
-    thousand = per_thousand(embedding_cost, num_images)
     return {
         "rows": rows,
         "total": {**asdict(total), "estimated_seconds": guess.total_seconds},
-        "per_thousand": {"seconds": thousand.seconds, "joules": thousand.joules},
+        "per_thousand": asdict(thousand),
         "disk_bytes": disk_bytes,
     }
 

@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Bool, Int
 from torch import nn
 
-from beholder.checkpoint.files import load_tensors, save_tensors
 from beholder.data.augment import AugmentConfig
 from beholder.data.split import grouped_folds
 from beholder.data.stream import ImageStream
@@ -32,7 +31,6 @@ from beholder.recipes.adapt.fit import Choice, Fitted, choose, group_weights
 from beholder.recipes.adapt.pace import Timed, noise_pictures, seconds_per_step
 from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.spaces import Space, fit_space
-from beholder.runtime.files import told_kindly
 from beholder.runtime.seed import derive, numpy_generator, seed_everything
 from beholder.tokenizers.pixels import PixelConfig
 from beholder.train.loop import Plan, train
@@ -49,14 +47,14 @@ _BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
-class Diet:
-    """What a backbone is fed while it learns labels."""
+class Sides:
+    """Sides of the squares that a backbone sees, and of those that they are cut from."""
 
-    view_size: int
-    cache_size: int
+    seen: int
+    cached: int
 
 
-_DIETS = {EfficientNetLite: Diet(view_size=144, cache_size=160), ViT: Diet(view_size=96, cache_size=104)}
+_SIDES = {EfficientNetLite: Sides(seen=144, cached=160), ViT: Sides(seen=96, cached=104)}
 _RATES = {"full": 1e-4, "low-rank": 1e-3}
 
 
@@ -97,29 +95,21 @@ def tuning_steps(session: Session, domain: Domain, backbone: nn.Module) -> Timed
         return Timed()
     num_shown = len(domain.folds[0].train) * (_NUM_PARTS - 1) // _NUM_PARTS
     steps = min(max(_NUM_EPOCHS * num_shown // _BATCH_SIZE, _FEWEST_STEPS), _MOST_STEPS)
-    diet = _DIETS[type(backbone)]
-    noise = noise_pictures(_BATCH_SIZE, diet.cache_size)
+    sides = _SIDES[type(backbone)]
+    noise = noise_pictures(_BATCH_SIZE, sides.cached)
     model = _ready_to_learn(session, copy.deepcopy(backbone))
     objective = LabelPrediction(model, torch.zeros(len(noise), dtype=torch.int64), len(domain.classes))
-    stream = _stream(noise, diet, session.pixels, seed=0)
+    stream = _stream(noise, sides, session.pixels, seed=0)
     return Timed(steps, seconds_per_step(model, objective, stream, session.device, num_timed=2))
 
 
 def finetune(session: Session, domain: Domain, start: nn.Module, generic: Features, before: Space, steps: int) -> Tuned:
     """Run or resume fine-tuning from `start`, whose space is `before`; the same bits, however often interrupted."""
-    config, run, fold = session.config, session.run, domain.folds[0]
+    config, fold = session.config, domain.folds[0]
     is_unseen = _unseen(domain, fold, config.seed)
     shown = fold.train[~is_unseen]
-    final = run.path / "checkpoints" / "finetuning.safetensors"
     backbone = copy.deepcopy(start)
-    if not run.is_done("finetuning"):
-        with told_kindly(run.path):
-            story = _train(session, domain, shown, backbone, steps)
-            final.parent.mkdir(exist_ok=True)
-            save_tensors(final, backbone.state_dict())
-            run.stage("finetuning", lambda: story)
-    story = run.stage("finetuning", dict)
-    backbone.load_state_dict(load_tensors(final))
+    story = session.trained("finetuning", backbone, lambda: _train(session, domain, shown, backbone, steps))
     tuned = extract(session, backbone.eval(), domain.samples, "fine-tuned features")
     train, width, seed = domain.training_images(0), config.embedding_width, config.seed
     spaces = [
@@ -153,10 +143,10 @@ def _train(
     session: Session, domain: Domain, shown: Int[np.ndarray, " m"], backbone: nn.Module, steps: int
 ) -> dict[str, Any]:
     config, run, device = session.config, session.run, session.device
-    diet, log = _DIETS[type(backbone)], session.log
+    sides, log = _SIDES[type(backbone)], session.log
     samples = [domain.samples[index] for index in shown]
     folder = run.scratch("pixels-finetuning")
-    array = cache_pixels(samples, diet.cache_size, folder, session.limits, device.num_threads, log)
+    array = cache_pixels(samples, sides.cached, folder, session.limits, device.num_threads, log)
     model = _ready_to_learn(session, backbone)
     objective = LabelPrediction(model, torch.from_numpy(domain.labels[shown]), len(domain.classes))
     plan = Plan(
@@ -167,18 +157,18 @@ def _train(
         seed=derive(config.seed, "fine-tune"),
         checkpoint_every_seconds=20.0,
     )
-    stopped = None
+    num_taken, stopped = steps, None
     with log.progress("Fine-tune", steps) as advance:
         try:
             train(
-                model, objective, _stream(array, diet, session.pixels, derive(config.seed, "fine-tuning stream")),
+                model, objective, _stream(array, sides, session.pixels, derive(config.seed, "fine-tuning stream")),
                 plan=plan, device=device, folder=run.scratch("finetuning"),
                 on_step=lambda report: advance(1, f"loss {report.losses['total']:.3f}"),
             )  # fmt: skip
         except Diverged as error:
-            stopped = str(error)
+            num_taken, stopped = error.step, str(error)
     merge_low_rank(model)
-    return {"kind": config.finetune, "steps": steps, "num_images": len(shown), "stopped": stopped}
+    return {"kind": config.finetune, "steps": num_taken, "num_images": len(shown), "stopped": stopped}
 
 
 def _ready_to_learn(session: Session, backbone: nn.Module) -> nn.Module:
@@ -188,10 +178,10 @@ def _ready_to_learn(session: Session, backbone: nn.Module) -> nn.Module:
     return attach_low_rank(backbone, RANK) if session.config.finetune == "low-rank" else backbone
 
 
-def _stream(array: np.ndarray, diet: Diet, pixels: PixelConfig, seed: int) -> ImageStream:
+def _stream(array: np.ndarray, sides: Sides, pixels: PixelConfig, seed: int) -> ImageStream:
     """Gentle changes only: what is left and right, or which colour, may be the label."""
     augmentation = AugmentConfig(
-        size=diet.view_size, crop_area=(0.6, 1.0), horizontal_flip=0.0, brightness=0.2, contrast=0.2, saturation=0.2,
+        size=sides.seen, crop_area=(0.6, 1.0), horizontal_flip=0.0, brightness=0.2, contrast=0.2, saturation=0.2,
         hue=0.0, grey=0.0, blur=0.0, mean=pixels.mean, std=pixels.std,
     )  # fmt: skip
     batch_size = min(_BATCH_SIZE, len(array))

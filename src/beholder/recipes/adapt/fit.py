@@ -42,7 +42,7 @@ class Choice:
     candidate: Fitted | None
     """The best of the others; None when there are none."""
     gain: float
-    """Candidate's validation AUC minus the reference's."""
+    """Candidate's validation AUC minus the reference's, each at least one half."""
     error: float
     """Standard error of the gain over groups."""
 
@@ -89,9 +89,16 @@ def choose(
     judged = _judged(fold, unseen)
     labels, groups = domain.labels[fold.train[judged]], domain.groups[fold.train[judged]]
     weights = group_weights(groups, numpy_generator(seed, "validation"))
-    resampled = [auc(one.readout.left_out[judged], labels, weights) for one in (best, reference)]
+    resampled = [_above_chance(auc(one.readout.left_out[judged], labels, weights)) for one in (best, reference)]
     error = float(np.nanstd(resampled[0] - resampled[1]))
-    return Choice(reference, best, best.validation - reference.validation, error)
+    gain = float(_above_chance(best.validation) - _above_chance(reference.validation))
+    return Choice(reference, best, gain, error)
+
+
+def _above_chance(score: float | np.ndarray) -> np.ndarray:
+    """A head that leaves a group out bets against that group's share of a class, so that labels which say nothing give
+    an AUC below one half, and the less a space sees, the less below: that is no gain."""
+    return np.maximum(score, 0.5)
 
 
 def _judged(fold: Fold, unseen: Bool[np.ndarray, " m"] | None) -> Bool[np.ndarray, " m"]:

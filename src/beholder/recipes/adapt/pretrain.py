@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from beholder.checkpoint.files import load_tensors, save_tensors
 from beholder.data.augment import AugmentConfig
 from beholder.data.stream import ImageStream
 from beholder.models.conv import EfficientNetLite
@@ -17,15 +16,14 @@ from beholder.models.vit import PRESETS as VIT_PRESETS
 from beholder.models.vit import ViT
 from beholder.objectives.masked import MaskedPrediction
 from beholder.objectives.teacher import SelfDistillation
+from beholder.recipes.adapt.arrays import release_pages
 from beholder.recipes.adapt.cache import cache_pixels
 from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.guard import Guard
 from beholder.recipes.adapt.pace import Timed, noise_pictures, seconds_per_step
 from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.settings import AdaptConfig, Budget
-from beholder.runtime.device import release_freed_memory
 from beholder.runtime.energy import Stopwatch
-from beholder.runtime.files import told_kindly
 from beholder.runtime.seed import derive, seed_everything
 from beholder.tokenizers.pixels import PixelConfig
 from beholder.train.loop import Plan, train
@@ -53,6 +51,8 @@ DIETS = {
 }
 _MAX_CACHED = 50_000
 _NUM_PROBES = 8
+_NUM_RECOMPUTED = 3
+"""Stages of the convolutional network, those with the largest maps, that trade time for memory."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def start_backbone(config: AdaptConfig, generic: nn.Module) -> nn.Module:
     if config.backbone == "conv":
         backbone = copy.deepcopy(generic).train().requires_grad_(True)
         assert isinstance(backbone, EfficientNetLite)
-        backbone.num_recomputed = 3
+        backbone.num_recomputed = _NUM_RECOMPUTED
         return backbone
     seed_everything(config.seed, "vit")
     return ViT(VIT_PRESETS["domain"])
@@ -82,19 +82,8 @@ def pretrain(session: Session, domain: Domain, fold: int, steps: int, generic: n
 
     A run that the guard ends, or whose loss is no longer a number, gives the candidate as it was then, with the reason.
     """
-    config, run = session.config, session.run
-    name = f"pretraining-{fold}"
-    final = run.path / "checkpoints" / f"{name}.safetensors"
-    backbone = start_backbone(config, generic)
-    if not run.is_done(name):
-        with told_kindly(run.path):
-            story = _train(session, domain, fold, steps, backbone)
-            release_freed_memory()
-            final.parent.mkdir(exist_ok=True)
-            save_tensors(final, backbone.state_dict())
-            run.stage(name, lambda: story)
-    story = run.stage(name, dict)
-    backbone.load_state_dict(load_tensors(final))
+    backbone = start_backbone(session.config, generic)
+    story = session.trained(f"pretraining-{fold}", backbone, lambda: _train(session, domain, fold, steps, backbone))
     return Candidate(backbone.eval(), story["stopped"], story)
 
 
@@ -116,6 +105,7 @@ def _train(session: Session, domain: Domain, fold: int, steps: int, backbone: nn
 
         def on_step(report: StepReport) -> None:
             ledger.on_step(fold, report)
+            release_pages(array)
             advance(1, f"loss {report.losses['total']:.3f}")
 
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,22 @@ from typing import Any
 import torch
 from torch import nn
 
+from beholder.data.decode import Limits
 from beholder.models.domain import DomainConfig, DomainModel, HeadConfig
 from beholder.models.embedder import EmbedderConfig
 from beholder.models.families import specify
 from beholder.pretrained.bundle import Bundle
 from beholder.recipes.adapt.spaces import Space, projection_tensors
 from beholder.recipes.adapt.unusual import Unusual
+from beholder.runtime.device import Device
+from beholder.runtime.energy import Cost, measured, per_thousand
+from beholder.tasks.embed import BATCH_SIZE, embed
 from beholder.tokenizers.pixels import PixelConfig
 from beholder.train.readout import Readout
+from beholder.types import Sample
+
+_NUM_PREDICTED = 64
+"""Images that tell what a prediction costs."""
 
 
 def build_bundle(
@@ -48,6 +57,18 @@ def build_bundle(
         assert model.usual is not None
         model.usual.load_state_dict(unusual.usual.state_dict())
     return Bundle(model.eval(), pixels, tuple(classes) if readout else (), facts, card)
+
+
+def cost_of_thousand(bundle: Bundle, samples: Sequence[Sample], device: Device, limits: Limits) -> Cost:
+    """What 1,000 predictions cost with this model, decoding included; measured on a few images, after a first batch."""
+    ready = Bundle(copy.deepcopy(bundle.model), bundle.pixels, bundle.labels, bundle.facts, bundle.card)
+    ready.model.embedder.ready()  # as loading does
+    spread = samples[:: max(1, len(samples) // _NUM_PREDICTED)][:_NUM_PREDICTED]
+    for _ in embed(ready, spread[:BATCH_SIZE], device, limits):
+        pass
+    with measured() as costs:
+        count = sum(1 for _ in embed(ready, spread, device, limits))
+    return per_thousand(costs[0], count)
 
 
 def model_card(results: dict[str, Any], model: Path, verb: str) -> str:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from sklearn.decomposition import PCA
 
+from beholder.recipes.adapt.arrays import release_pages
 from beholder.recipes.adapt.features import Features, rows_of
 from beholder.recipes.adapt.pretrain import Candidate
 from beholder.runtime.seed import derive
@@ -59,6 +60,8 @@ def fit_space(name: str, features: Sequence[Features], train: Int[np.ndarray, " 
         index = np.arange(first, min(first + _CHUNK_ROWS, num_rows))
         block = np.concatenate([rows_of(part.descriptor, index) for part in features], axis=1)
         embedding[index] = ((block - mean) / scale) @ components.T
+    for part in features:
+        release_pages(part.descriptor)
     return Space(name, embedding, mean.astype(np.float32), scale.astype(np.float32), components)
 
 

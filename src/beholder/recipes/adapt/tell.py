@@ -24,9 +24,10 @@ from beholder.recipes.adapt.health import Health, cluster, consistency_of, exami
 from beholder.recipes.adapt.judge import Judgement, View, judge_domain
 from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.settings import AdaptConfig
-from beholder.recipes.adapt.ship import build_bundle, model_card
+from beholder.recipes.adapt.ship import build_bundle, cost_of_thousand, model_card
 from beholder.recipes.adapt.spaces import Seen, Space
 from beholder.recipes.adapt.unusual import FALSE_ALARM_RATE, Unusual, find_unusual
+from beholder.runtime.energy import Cost
 from beholder.runtime.log import duration, energy, size
 from beholder.runtime.machine import machine
 from beholder.version import VERSION
@@ -71,7 +72,8 @@ def tell(
     with session.charged("report"):
         bundle = _bundle(session, domain, shipped, unusual)
         _show(session, domain, bundle, shipped, untuned, judgement, unusual, album, results)
-    return _finish(session, domain, bundle, results, guess, album)
+        thousand = cost_of_thousand(bundle, domain.samples, session.device, session.limits)
+    return _finish(session, bundle, results, guess, thousand, album)
 
 
 def _can_learn(domain: Domain) -> bool:
@@ -235,13 +237,12 @@ def _losses(session: Session) -> list[list[float]]:
 
 
 def _finish(
-    session: Session, domain: Domain, bundle: Bundle, results: dict[str, Any], guess: Estimate, album: galleries.Album
+    session: Session, bundle: Bundle, results: dict[str, Any], guess: Estimate, thousand: Cost, album: galleries.Album
 ) -> dict[str, Any]:
     """Cost, card, bundle, report, and last the file that marks the run as finished."""
     run, log = session.run, session.log
-    costs = run.costs()
     disk_bytes = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file())
-    results["cost"] = findings.cost_section(costs, guess, len(domain.samples), costs["features"], disk_bytes)
+    results["cost"] = findings.cost_section(run.costs(), guess, thousand, disk_bytes)
     results["wall_seconds"] = results["cost"]["total"]["seconds"]
     card = model_card(results, run.path / "model", "classify" if bundle.labels else "anomaly")
     bundle = Bundle(bundle.model.cpu(), bundle.pixels, bundle.labels, bundle.facts, card)
