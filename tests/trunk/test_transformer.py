@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from beholder.trunk.attention import attend
+from beholder.trunk.attention import AttentionConfig, attend
 from beholder.trunk.init import initialise
 from beholder.trunk.transformer import Transformer, TransformerConfig
 
-SMALL = TransformerConfig(width=24, depth=3, num_heads=3)
+HEADS = AttentionConfig(num_heads=3)
+SMALL = TransformerConfig(width=24, depth=3, attention=HEADS)
 
 
 def trunk(config: TransformerConfig = SMALL, seed: int = 0) -> Transformer:
@@ -44,7 +45,9 @@ def test_every_token_sees_every_other() -> None:
     assert (x.grad[0].abs().amax(1) > 0).all()
 
 
-@pytest.mark.parametrize("config", [SMALL, TransformerConfig(24, 3, 3, layer_scale=0.1, has_qkv_bias=False)])
+@pytest.mark.parametrize(
+    "config", [SMALL, TransformerConfig(24, 3, AttentionConfig(3, biases=("out",)), layer_scale=0.1)]
+)
 def test_every_parameter_gets_a_gradient(config: TransformerConfig) -> None:
     model = trunk(config)
     sum(depth.pow(3).sum() for depth in model(torch.randn(2, 5, 24), taps=(1,))).backward()  # type: ignore[union-attr]
@@ -61,7 +64,7 @@ def test_taps_show_the_same_tokens_as_a_shallower_trunk() -> None:
 
 def test_drop_path_spares_evaluation_and_keeps_the_expectation() -> None:
     torch.manual_seed(0)
-    model, x = trunk(TransformerConfig(24, 2, 3, drop_path=0.5)), torch.randn(1, 4, 24)
+    model, x = trunk(TransformerConfig(24, 2, HEADS, drop_path=0.5)), torch.randn(1, 4, 24)
     block = model.blocks[1].mlp
     block.eval()
     exact = block(x)
@@ -72,7 +75,7 @@ def test_drop_path_spares_evaluation_and_keeps_the_expectation() -> None:
 
 
 def test_a_tiny_layer_scale_makes_the_trunk_almost_the_identity() -> None:
-    model, x = trunk(TransformerConfig(24, 3, 3, layer_scale=1e-6)), torch.randn(2, 5, 24)
+    model, x = trunk(TransformerConfig(24, 3, HEADS, layer_scale=1e-6)), torch.randn(2, 5, 24)
     torch.testing.assert_close(model(x)[0], F.layer_norm(x, (24,)), rtol=1e-3, atol=1e-3)
 
 

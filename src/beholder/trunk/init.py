@@ -2,26 +2,69 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from beholder.trunk.attention import CrossAttention, JointLinear, SelfAttention
+from beholder.trunk.block import Block
+from beholder.trunk.experts import Experts
+from beholder.trunk.position import BucketBias
 
 
 @torch.no_grad()
 def initialise(module: nn.Module) -> None:
-    """Fill every linear map and convolution below `module`; norms stay at one and zero.
+    """Fill every linear map and convolution below `module`, as vision transformers like it; norms stay as they are.
 
     Linear maps: Xavier's uniform (Glorot & Bengio 2010), biases zero, as in MAE (He et al. 2021, arXiv 2111.06377); a
-    patch convolution counts as the linear map that it is. The joint query-key-value matrix is three square maps, so
-    each third is filled by itself. Draws from torch's global generator.
+    patch convolution counts as the linear map that it is. Matrices that lie in one, such as those of query, key and
+    value, are filled each by itself. Draws from torch's global generator.
     """
-    for name, part in module.named_modules():
-        if isinstance(part, nn.Linear):
-            thirds = part.weight.chunk(3) if name.rpartition(".")[2] == "qkv" else (part.weight,)
-            for matrix in thirds:
-                nn.init.xavier_uniform_(matrix)
-        elif isinstance(part, nn.Conv2d):
-            nn.init.xavier_uniform_(part.weight.view(len(part.weight), -1))
-        else:
-            continue
-        if part.bias is not None:
-            nn.init.zeros_(part.bias)
+    for part in module.modules():
+        for matrix in _matrices(part):
+            nn.init.xavier_uniform_(matrix)
+        _clear(part)
+
+
+@torch.no_grad()
+def initialise_language(module: nn.Module, std: float = 0.02) -> None:
+    """Fill every linear map, convolution and table below `module`, as language models like it; biases are zero.
+
+    Normal values; the maps back into the residual stream are smaller by the root of how many there are, so that its
+    scale does not grow with depth (Radford et al. 2019).
+    """
+    for part in module.modules():
+        for matrix in _matrices(part):
+            nn.init.normal_(matrix, std=std)
+        if isinstance(part, nn.Embedding):
+            nn.init.normal_(part.weight, std=std)
+        if isinstance(part, BucketBias):
+            nn.init.normal_(part.table, std=std)
+        _clear(part)
+    blocks = [part for part in module.modules() if isinstance(part, Block)]
+    num_branches = sum(2 + (block.cross is not None) for block in blocks)
+    for block in blocks:
+        for name, value in block.named_parameters():
+            if name.endswith(("out.weight", "narrow.weight", "body.narrow")):
+                value.mul_(1 / math.sqrt(num_branches))
+
+
+def _matrices(part: nn.Module) -> list[Tensor]:
+    """The linear maps that `part` itself holds, each as one matrix."""
+    if isinstance(part, SelfAttention):
+        return list(part.qkv.weight.split(part.sizes))
+    if isinstance(part, CrossAttention):
+        return list(part.key_value.weight.chunk(2))
+    if isinstance(part, Experts):
+        return [*part.widen, *part.narrow]
+    if isinstance(part, nn.Linear) and not isinstance(part, JointLinear):
+        return [part.weight]
+    if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        return [part.weight.view(len(part.weight), -1)]
+    return []
+
+
+def _clear(part: nn.Module) -> None:
+    if isinstance(part, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) and part.bias is not None:
+        nn.init.zeros_(part.bias)
