@@ -13,7 +13,7 @@ LINES = (
     {"runtime"},
     {"data", "checkpoint", "metrics", "trunk"},
     {"tokenizers", "models", "objectives"},
-    {"train", "pretrained"},
+    {"train", "inference", "pretrained"},
     {"tasks"},
     {"evaluate"},
     {"recipes"},

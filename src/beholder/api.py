@@ -7,7 +7,7 @@ from pathlib import Path
 
 from beholder.data.decode import Limits
 from beholder.pretrained.bundle import Bundle
-from beholder.pretrained.load import load
+from beholder.pretrained.load import load, load_own
 from beholder.recipes.adapt import adapt
 from beholder.recipes.curate import curate
 from beholder.recipes.doctor import doctor
@@ -59,5 +59,5 @@ def _ask(
     threads: int | None,
     max_pixels: int,
 ) -> list[Answer]:
-    bundle = model if isinstance(model, Bundle) else load(model)
+    bundle = model if isinstance(model, Bundle) else load_own(model)
     return list(task(bundle, each(images), pick_device(device, threads), Limits(max_pixels=max_pixels)))

@@ -19,10 +19,10 @@ def vit(config: ViTConfig = DEBUG) -> ViT:
     return ViT(config)
 
 
-@pytest.mark.parametrize("positions", ["learned", "sine", "none"])
+@pytest.mark.parametrize("positions", ["learned", "fixed", "sine", "none"])
 @pytest.mark.parametrize("size", [(16, 16), (8, 24), (32, 32)])
 def test_it_reads_any_grid_and_says_its_shapes(
-    positions: Literal["learned", "sine", "none"], size: tuple[int, int]
+    positions: Literal["learned", "fixed", "sine", "none"], size: tuple[int, int]
 ) -> None:
     model = vit(replace(DEBUG, positions=positions))
     outputs = model(torch.randn(2, 3, *size))
@@ -67,6 +67,40 @@ def test_every_parameter_gets_a_gradient() -> None:
 def test_pixels_that_are_no_whole_patches_are_resampled_to_the_nearest() -> None:
     outputs = vit()(torch.zeros(1, 3, 18, 15))
     assert outputs.maps[0].shape[2:] == (4, 4)
+
+
+def test_tables_meet_other_image_sizes_with_either_kernel() -> None:
+    """Also where they are enlarged, and not at all where the size is their own."""
+    plain, antialiased = (
+        vit(replace(DEBUG, positions="learned", resampling=kind)).eval() for kind in ("plain", "antialiased")
+    )
+    plain.load_state_dict(antialiased.state_dict())
+    for size, is_same in ((16, True), (8, False), (32, False)):
+        pixels = torch.randn(1, 3, size, size)
+        assert torch.equal(plain(pixels).summary, antialiased(pixels).summary) == is_same
+
+
+def test_the_mask_token_hides_what_a_patch_shows() -> None:
+    model, pixels = vit(replace(DEBUG, has_mask_token=True)).eval(), torch.randn(1, 3, 16, 16)
+    is_hidden, changed = torch.arange(16)[None] == 7, pixels.clone()
+    changed[:, :, 4:8, 12:16] += 2.0  # patch 7: row 1, column 3
+    assert torch.equal(model.hidden(pixels, is_hidden).values, model.hidden(changed, is_hidden).values)
+    assert not torch.equal(model.hidden(pixels).values, model.hidden(changed).values)
+
+
+def test_a_checkpoint_s_heads_read_the_summary_and_leave_it() -> None:
+    both = replace(
+        DEBUG, pooler_width=5, classes=("dog", "cat", "cow"), classifier_reads="summary_and_mean", has_mask_token=True
+    )
+    model, pixels = vit(both).eval(), torch.randn(2, 3, 16, 16)
+    outputs = model(pixels)
+    assert model.pooled(outputs).shape == (2, 5) and model.pooled(outputs).abs().max() <= 1
+    mean = outputs.maps[-1].mean((2, 3))
+    expected = model.classifier(torch.cat([outputs.summary, mean], dim=1)) if model.classifier else None
+    torch.testing.assert_close(model.classify(outputs), expected)
+    assert from_json(ViTConfig, to_json(both)) == both
+    with pytest.raises(AssertionError, match="no classifier"):
+        vit().classify(outputs)
 
 
 def test_a_preset_survives_json() -> None:

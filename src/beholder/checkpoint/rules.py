@@ -9,7 +9,7 @@ import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch import Tensor
 from beholder.types import UserError
 
 
+@runtime_checkable
 class Change(Protocol):
     """How the values of foreign tensors become ours; `write` undoes `read`."""
 
@@ -49,16 +50,20 @@ class Transposed:
 
 @dataclass(frozen=True)
 class Joined:
-    """Several of theirs, one below the other, are one of ours; `sizes` are their rows."""
+    """Several of theirs, one below the other, are one of ours; `sizes` are their rows.
+
+    Along another dimension they lie side by side, such as tokens, 1 T D.
+    """
 
     sizes: tuple[int, ...]
+    dim: int = 0
 
     def read(self, theirs: Sequence[Tensor]) -> list[Tensor]:
-        _check_rows(theirs, self.sizes)
-        return [torch.cat(list(theirs))]
+        _check_sizes(theirs, self.sizes, self.dim)
+        return [torch.cat(list(theirs), dim=self.dim)]
 
     def write(self, ours: Sequence[Tensor]) -> list[Tensor]:
-        return list(ours[0].split(self.sizes))
+        return list(ours[0].split(self.sizes, dim=self.dim))
 
 
 @dataclass(frozen=True)
@@ -197,7 +202,7 @@ def write_rules(tensors: Mapping[str, Tensor], rules: Iterable[Rule]) -> dict[st
     return theirs
 
 
-def _check_rows(tensors: Sequence[Tensor], sizes: Sequence[int]) -> None:
-    found = tuple(len(tensor) for tensor in tensors)
+def _check_sizes(tensors: Sequence[Tensor], sizes: Sequence[int], dim: int) -> None:
+    found = tuple(tensor.shape[dim] for tensor in tensors)
     if found != tuple(sizes):
-        raise ValueError(f"rows {found} instead of {tuple(sizes)}")
+        raise ValueError(f"sizes {found} instead of {tuple(sizes)}")

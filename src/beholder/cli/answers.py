@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from beholder.data.decode import Limits
-from beholder.pretrained.load import load
+from beholder.pretrained.load import load_own
 from beholder.runtime.device import pick_device
 from beholder.runtime.log import Log
 from beholder.tasks.embed import each
@@ -31,7 +31,7 @@ def print_answers(
     """
     if not inputs:
         raise UserError("No image was named; give image files or folders after the model.")
-    log, bundle, picked = Log(as_json=json), load(model), pick_device(device, threads)
+    log, bundle, picked = Log(as_json=json), load_own(model), pick_device(device, threads)
     images = list(each(inputs))
     num_answered = 0
     for answer in task(bundle, images, picked, Limits(max_pixels=max_pixels)):

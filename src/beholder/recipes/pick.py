@@ -20,7 +20,7 @@ from beholder.data.sources import read_source
 from beholder.evaluate.pick import kmeans_pick
 from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.catalogue import efficientnet_lite0
-from beholder.pretrained.load import load
+from beholder.pretrained.load import load_own
 from beholder.recipes.adapt.features import BATCH_SIZE, prepare, see_batches
 from beholder.runtime.device import Device, pick_device
 from beholder.runtime.files import refuse_inside, told_kindly, write_text
@@ -58,7 +58,7 @@ def pick(
     if out.exists():
         raise UserError(f"{out} exists and may hold labels; choose another --out.")
     picked_device, limits = pick_device(device, threads), Limits(max_pixels=max_pixels)
-    bundle = None if model is None else load(model)
+    bundle = None if model is None else load_own(model)
     source = read_source(Path(photos), labels=labels)
     log.stage("Read", source.description)
     with tempfile.TemporaryDirectory() as scratch:

@@ -25,6 +25,8 @@ ImageInput = str | Path | Sample | Refused | Image.Image | np.ndarray
 folder's listing could not use: it is answered with its reason."""
 
 BATCH_SIZE = 16
+Decoded = list[tuple[str, np.ndarray | str]]
+"""Keys, each with its pixels or with the reason why there are none."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +65,22 @@ def embed(
 
     Raises UserError for what is no image at all, such as an array of floats.
     """
-    device, limits = device or pick_device(), limits or Limits()
+    device = device or pick_device()
     bundle.model.to(device.torch_device)
-    waiting: list[tuple[str, np.ndarray | str]] = []
+    for batch in decoded_batches(images, limits or Limits()):
+        yield from _embed_batch(bundle, batch, device)
+
+
+def decoded_batches(images: Iterable[ImageInput], limits: Limits) -> Iterator[Decoded]:
+    """Inputs decoded, `BATCH_SIZE` at a time. Raises UserError for what is no image at all."""
+    waiting: Decoded = []
     for number, image in enumerate(images, start=1):
         waiting.append(_decode(image, f"image {number}", limits))
         if len(waiting) == BATCH_SIZE:
-            yield from _embed_batch(bundle, waiting, device)
+            yield waiting
             waiting = []
-    yield from _embed_batch(bundle, waiting, device)
+    if waiting:
+        yield waiting
 
 
 def to_pixels(bundle: Bundle, images: Sequence[np.ndarray], device: Device) -> list[Float[Tensor, "B 3 _ _"]]:
@@ -90,7 +99,7 @@ def embed_arrays(bundle: Bundle, images: Sequence[np.ndarray], device: Device) -
     return bundle.model.embedder.projection(descriptor.float())
 
 
-def _embed_batch(bundle: Bundle, batch: list[tuple[str, np.ndarray | str]], device: Device) -> Iterator[Embedded]:
+def _embed_batch(bundle: Bundle, batch: Decoded, device: Device) -> Iterator[Embedded]:
     readable = [image for _, image in batch if not isinstance(image, str)]
     embeddings = iter(embed_arrays(bundle, readable, device)) if readable else iter(())
     for key, image in batch:

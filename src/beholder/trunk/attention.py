@@ -87,7 +87,7 @@ class _Projections(nn.Module):
 
 
 class SelfAttention(_Projections):
-    """Every token reads the tokens that its mask allows; queries, keys and values come from one matrix, in this order."""
+    """Every token reads those that its mask allows; queries, keys and values come from one matrix, in this order."""
 
     def __init__(self, config: AttentionConfig, width: int, index: int = 0) -> None:
         super().__init__(config, width, index)

@@ -24,7 +24,7 @@ class Context:
     bias: Float[Tensor, "A N T S"] | None = None
     rotation: Rotation | None = None
     cache: Cache | None = None
-    source: Float[Tensor, "B S C"] | None = None
+    source: Float[Tensor, "B length C"] | None = None
     source_mask: Mask = EVERYTHING
 
 

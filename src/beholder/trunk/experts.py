@@ -19,7 +19,7 @@ class ExpertsConfig:
     num_chosen: int = 2
     """Experts that each token visits."""
     is_renormalised: bool = True
-    """Whether the chosen experts' shares are made to sum to one, as in Mixtral (Jiang et al. 2024, arXiv 2401.04088)."""
+    """Whether the chosen experts' shares are made to sum to 1, as in Mixtral (Jiang et al. 2024, arXiv 2401.04088)."""
 
 
 class Experts(nn.Module):

@@ -50,6 +50,27 @@ def initialise_language(module: nn.Module, std: float = 0.02) -> None:
                 value.mul_(1 / math.sqrt(num_branches))
 
 
+@torch.no_grad()
+def initialise_unscaled(module: nn.Module) -> None:
+    """Fill what is below `module` as T5 does, whose scores are not scaled (Raffel et al. 2019, arXiv 1910.10683).
+
+    Tables are of unit variance. Maps keep their input's variance, but queries take in the scale that scores lack.
+    """
+    for part in module.modules():
+        for matrix in _matrices(part):
+            nn.init.normal_(matrix, std=matrix.shape[1] ** -0.5)
+        if isinstance(part, nn.Embedding):
+            nn.init.normal_(part.weight)
+        if isinstance(part, BucketBias):
+            nn.init.normal_(part.table, std=0.05)
+        _clear(part)
+    for part in module.modules():
+        if isinstance(part, SelfAttention):
+            part.qkv.weight[: part.sizes[0]].mul_(part.head_width**-0.5)
+        if isinstance(part, CrossAttention):
+            part.query.weight.mul_(part.head_width**-0.5)
+
+
 def _matrices(part: nn.Module) -> list[Tensor]:
     """The linear maps that `part` itself holds, each as one matrix."""
     if isinstance(part, SelfAttention):

@@ -27,13 +27,16 @@ def sine_positions(rows: int, columns: int, width: int) -> Float[Tensor, "1 T D"
 
 
 def resample_positions(
-    table: Float[Tensor, "1 T D"], grid: tuple[int, int], new_grid: tuple[int, int]
+    table: Float[Tensor, "1 T D"], grid: tuple[int, int], new_grid: tuple[int, int], is_antialiased: bool = True
 ) -> Float[Tensor, "1 new_T D"]:
-    """Learned positions of `grid` (row-major), interpolated to `new_grid`: bicubic, the corners of the image fixed."""
+    """Learned positions of `grid` (row-major), interpolated to `new_grid`: bicubic, the corners of the image fixed.
+
+    With antialiasing torch also takes another cubic kernel, so that both ways differ in enlarging too.
+    """
     if grid == new_grid:
         return table
     picture = table.unflatten(1, grid).permute(0, 3, 1, 2)  # 1 D rows columns
-    resampled = F.interpolate(picture.float(), new_grid, mode="bicubic", align_corners=False, antialias=True)
+    resampled = F.interpolate(picture.float(), new_grid, mode="bicubic", align_corners=False, antialias=is_antialiased)
     return resampled.flatten(2).transpose(1, 2).to(table.dtype)
 
 

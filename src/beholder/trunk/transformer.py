@@ -80,7 +80,7 @@ class Transformer(nn.Module):
         x: Float[Tensor, "B T D"],
         *,
         positions: Int[Tensor, "A T"] | None = None,
-        is_real: Bool[Tensor, "B S"] | None = None,
+        is_real: Bool[Tensor, "B held"] | None = None,
         rows: Int[Tensor, "B T"] | None = None,
         num_prefix: Int[Tensor, " B"] | None = None,
         rotation: Rotation | None = None,
@@ -98,13 +98,14 @@ class Transformer(nn.Module):
         `positions` are counted from 0 where not given, on from what the cache holds. `is_real` is False for padding,
         of all keys: with a cache, of those that it holds too. `rows` are the numbers of packed examples; each begins
         anew at 0 and is read by itself. `num_prefix` first tokens are read by all. `rotation` is for an image grid.
-        `source` is what cross-attention reads: all that is real of it, or what `looks_at` allows each token.
+        `source` is what cross-attention reads: all that is real of it, of which `looks_at` may allow each token a part.
         """
         context = self._context(x, positions, is_real, rows, num_prefix, rotation, cache)
         if source is not None:
             mask = padding_mask(source_is_real)
             if looks_at is not None:
-                mask = replace(mask, allowed=looks_at[:, None])
+                allowed = looks_at[:, None]  # B 1 T S
+                mask = replace(mask, allowed=allowed if mask.allowed is None else allowed & mask.allowed)
             context = replace(context, source=source, source_mask=mask)
         seen = []
         for number, block in enumerate(self.blocks, start=1):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from beholder.checkpoint.files import load_into, load_tensors, save_tensors
+from beholder.checkpoint.rename import rename
 from beholder.checkpoint.rules import Rule, read_rules, write_rules
 from beholder.pretrained.huggingface.families import FAMILIES
 from beholder.pretrained.huggingface.family import Family, Values
 from beholder.runtime.files import read_json, write_json
 from beholder.types import UserError
 
-_INDEX = "model.safetensors.index.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+"""Which of several files holds which tensor."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +43,19 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """
     values = read_values(folder)
     kind, family = find_family(values, folder / "config.json")
-    try:
+    with _naming(folder / "config.json"):
         config = family.read(values)
-    except KeyError as error:
-        raise UserError(f"{folder / 'config.json'} lacks {error.args[0]}; download the folder again.") from error
-    with torch.device("meta"):
-        model = family.build(config)
     source, tensors = read_tensors(folder)
+    config = settle(family, config, tensors)
+    with _naming(folder / "config.json"), torch.device("meta"):
+        model = family.build(config)
     fill(model, family, config, tensors, source)
     return Checkpoint(kind, model.eval().requires_grad_(False), config)
+
+
+def settle(family: Family, config: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The configuration, put right by what lies in the file."""
+    return config if family.settle is None else family.settle(config, rename(tensors, family.older))
 
 
 def fill(model: nn.Module, family: Family, config: Any, tensors: Mapping[str, Tensor], source: Path) -> None:
@@ -54,21 +63,38 @@ def fill(model: nn.Module, family: Family, config: Any, tensors: Mapping[str, Te
 
     The model may lie on the meta device; it then takes the tensors as they are.
     """
-    rules = family.rules(config)
+    rules, tensors = family.rules(config), rename(tensors, family.older)
     if family.prefix and not any(name.startswith(family.prefix) for name in tensors):
         rules = [_without_prefix(rule, family.prefix) for rule in rules]
     ours = read_rules(tensors, rules, ignored=family.ignored, source=source)
-    model.to_empty(device="cpu")
+    model.to(precision_of(ours)).to_empty(device="cpu")
     load_into(model, ours, source)
 
 
-def write_checkpoint(folder: Path, kind: str, model: nn.Module, config: Any) -> None:
-    """Write `model` so that `transformers` opens it. Raises UserError for a family that is not known."""
+def precision_of(tensors: Mapping[str, Tensor]) -> torch.dtype:
+    """That of most numbers: a half-precision file may hold a few norms in single precision, and a model has one."""
+    sizes: Counter[torch.dtype] = Counter()
+    for tensor in tensors.values():
+        if tensor.is_floating_point():
+            sizes[tensor.dtype] += tensor.numel()
+    return max(sizes, key=sizes.__getitem__, default=torch.float32)
+
+
+def write_checkpoint(folder: Path, kind: str, model: nn.Module, config: Any, values: Values | None = None) -> None:
+    """Write `model` so that `transformers` opens it. `values` are of a config.json that it may have had; those that say
+    nothing of its shape (numbers of special tokens, names of classes) are kept."""
     family = FAMILIES[kind]
     tensors = write_rules(model.state_dict(), family.rules(config))
+    kept = {key: value for key, value in (values or {}).items() if key not in ("torch_dtype", "auto_map")}
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", {"model_type": kind, **family.write(config)})
-    save_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
+    described = {
+        **kept,
+        "model_type": kind,
+        **family.write(config),
+        "dtype": str(precision_of(tensors)).removeprefix("torch."),
+    }
+    write_json(folder / "config.json", described)
+    save_tensors(folder / WEIGHTS, tensors, {"format": "pt"})
 
 
 def read_values(folder: Path) -> dict[str, Any]:
@@ -96,19 +122,48 @@ def find_family(values: Values, path: Path) -> tuple[str, Family]:
 
 def read_tensors(folder: Path) -> tuple[Path, dict[str, Tensor]]:
     """All tensors of a folder, from one file or from shards. Raises UserError for pickles and missing files."""
-    whole, index = folder / "model.safetensors", folder / _INDEX
+    whole, index = folder / WEIGHTS, folder / INDEX
     if whole.is_file():
         return whole, load_tensors(whole)
     if index.is_file():
-        shards = sorted(set(read_json(index)["weight_map"].values()))
-        return index, {name: tensor for shard in shards for name, tensor in load_tensors(folder / shard).items()}
+        parts = [load_tensors(folder / shard) for shard in shards_of(index)]
+        return index, {name: tensor for part in parts for name, tensor in part.items()}
     pickled = [path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(pattern)]
     if pickled:
         raise UserError(
-            f"{folder} holds pickled weights only ({pickled[0]}), which can run code when they are opened and are never "
+            f"{folder} holds pickled weights only ({pickled[0]}), which can run code when opened and are never "
             "read; load it with transformers and save it with save_pretrained, which writes model.safetensors."
         )
     raise UserError(f"{folder} holds no model.safetensors; download the folder again.")
+
+
+def shards_of(index: Path) -> list[str]:
+    """Names of the files that hold the tensors. Raises UserError for an index that is none, or leads elsewhere."""
+    try:
+        shards = sorted(set(read_json(index)["weight_map"].values()))
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise UserError(f"{index} is no index of tensors ({error}); download the folder again.") from error
+    for shard in shards:
+        if Path(shard).name != shard or not shard.endswith(".safetensors"):
+            raise UserError(f"{index} names {shard!r}, which is no safetensors file beside it; download it again.")
+    return shards
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Tell whatever is wrong with a configuration as one sentence with the file's name; building a model from wrong
+    numbers raises whatever torch trips over."""
+    try:
+        yield
+    except UserError as error:
+        if str(path) in str(error):
+            raise
+        raise UserError(f"{path.parent}/{error}" if str(error).startswith(path.name) else f"{path}: {error}") from error
+    except KeyError as error:
+        raise UserError(f"{path} lacks {error.args[0]}; download the folder again.") from error
+    except (TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError, AssertionError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].removesuffix(".")
+        raise UserError(f"{path} cannot be used ({reason}); download the folder again.") from error
 
 
 def _without_prefix(rule: Rule, prefix: str) -> Rule:

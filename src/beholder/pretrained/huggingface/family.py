@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from beholder.checkpoint.rules import Joined, Parted, Rule, layer, same
+from beholder.checkpoint.rename import Table
+from beholder.checkpoint.rules import HeadByHead, Joined, Parted, Rule, Then, layer, same
 from beholder.trunk.attention import AttentionConfig
 from beholder.trunk.mlp import Activation
 from beholder.trunk.position import RotaryConfig
@@ -34,6 +36,11 @@ class Family:
     """What names of a model with a head begin with; a checkpoint of the bare model leaves it out."""
     head: tuple[str, ...] = ()
     """Names, ours, that only a model with a head has: where a bare checkpoint lacks them, they stay fresh."""
+    older: Table = ()
+    """Older spellings of their names, put right before the rules are applied."""
+    settle: Callable[[Any, Mapping[str, Tensor]], Any] | None = None
+    """Our configuration, put right by what lies in the file: optional heads that config.json does not tell of. Raises
+    UserError where two tensors that must be one differ."""
 
 
 ACTIVATIONS: dict[str, Activation] = {
@@ -54,6 +61,11 @@ def activation(values: Values, key: str, default: str) -> Activation:
     if name not in ACTIVATIONS:
         raise UserError(f"config.json asks for {key}={name!r}; known are {', '.join(ACTIVATIONS)}.")
     return ACTIVATIONS[name]
+
+
+def activation_name(ours: Activation) -> str:
+    """The same as a config.json has it."""
+    return {"gelu_tanh": "gelu_pytorch_tanh"}.get(ours, ours)
 
 
 def refuse(values: Values, **usual: Any) -> None:
@@ -81,6 +93,28 @@ def rotary_values(config: RotaryConfig) -> dict[str, Any]:
     if config.fraction != 1.0:
         told["partial_rotary_factor"] = config.fraction
     return {"rope_parameters": told}
+
+
+def check_copies(tensors: Mapping[str, Tensor], copies: Mapping[str, str]) -> None:
+    """Raise UserError where a tensor that is left out, because it is another one again, is not that one."""
+    for copy, original in copies.items():
+        if copy in tensors and original in tensors and not torch.equal(tensors[copy], tensors[original]):
+            raise UserError(
+                f"The checkpoint's {copy} is not its {original}, which this family has twice; "
+                "load it with transformers and save it again, or tell which of the two is meant."
+            )
+
+
+def tied_head(head: str, table: str) -> Callable[[Any, Mapping[str, Tensor]], Any]:
+    """To settle a language model whose head is its table of tokens, by their names for both: a file may hold it twice,
+    and then both must be one."""
+
+    def settle(config: Any, tensors: Mapping[str, Tensor]) -> Any:
+        if config.is_tied:
+            check_copies(tensors, {head: table})
+        return config
+
+    return settle
 
 
 def head_sizes(attention: AttentionConfig, width: int) -> tuple[int, int, int]:
@@ -118,6 +152,17 @@ def cross_attention(
 def joint_biases(ours: str, theirs: str, sizes: tuple[int, int, int]) -> Rule:
     """Three biases of ours that are one vector of theirs."""
     return Rule(tuple(f"{ours}.{name}_bias" for name in ("query", "key", "value")), (theirs,), Parted(sizes))
+
+
+def head_by_head(ours: str, theirs: str, attention: AttentionConfig, width: int) -> list[Rule]:
+    """A self-attention whose foreign side has query, key and value of each head side by side in one linear map."""
+    turn = HeadByHead(attention.num_heads)
+    rules = [same(f"{ours}.qkv.weight", f"{theirs}.query_key_value.weight", turn)]
+    if attention.biases:
+        names = tuple(f"{ours}.{name}_bias" for name in ("query", "key", "value"))
+        parted = Then(turn, Parted(head_sizes(attention, width)))
+        rules.append(Rule(names, (f"{theirs}.query_key_value.bias",), parted))
+    return rules + layer(f"{ours}.out", f"{theirs}.dense", has_bias="out" in attention.biases)
 
 
 def _biases(ours: str, attention: AttentionConfig, theirs: Mapping[str, str]) -> list[Rule]:

@@ -13,6 +13,7 @@ from beholder.pretrained.huggingface.family import (
     head_sizes,
     joint_biases,
     refuse,
+    tied_head,
 )
 from beholder.trunk.attention import AttentionConfig
 from beholder.trunk.mask import MaskConfig
@@ -78,5 +79,6 @@ def rules(config: GPTConfig) -> list[Rule]:
 
 
 GPT2 = Family(
-    read, write, GPT, rules, ignored=("*.attn.bias", "*.attn.masked_bias", "lm_head.weight"), prefix="transformer."
-)
+    read, write, GPT, rules, ignored=("*.attn.bias", "*.attn.masked_bias", "lm_head.weight"), prefix="transformer.",
+    settle=tied_head("lm_head.weight", "transformer.wte.weight"),
+)  # fmt: skip

@@ -20,6 +20,7 @@ from beholder.pretrained.huggingface.family import (
     rotary,
     rotary_values,
     self_attention,
+    tied_head,
 )
 from beholder.trunk.attention import AttentionConfig
 from beholder.trunk.experts import ExpertsConfig
@@ -140,7 +141,7 @@ def _family(kind: Kind) -> Family:
     write_kind: Callable[[GPTConfig], dict[str, Any]] = partial(write, kind=kind)
     return Family(
         partial(read, kind=kind), write_kind, GPT, rules, ignored=("*.rotary_emb.inv_freq", "lm_head.weight"),
-        prefix="model.",
+        prefix="model.", settle=tied_head("lm_head.weight", "model.embed_tokens.weight"),
     )  # fmt: skip
 
 

@@ -1,0 +1,71 @@
+"""Pictures and their texts side by side in one space: CLIP's softmax and SigLIP's sigmoid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from beholder.types import Batch, Losses
+
+
+@dataclass(frozen=True)
+class ContrastiveConfig:
+    """Which loss, and how much of a batch is held in memory."""
+
+    kind: Literal["softmax", "sigmoid"] = "softmax"
+    """softmax: which of the batch's texts belongs to the picture, and the reverse (Radford et al. 2021, arXiv
+    2103.00020). sigmoid: does this text belong to this picture, for every pair by itself (Zhai et al. 2023, arXiv
+    2303.15343)."""
+    chunk_size: int | None = None
+    """Examples whose activations are in memory at once; None: the whole batch. Smaller costs a second forward pass and
+    changes no gradient (Gao et al. 2021, arXiv 2101.06983)."""
+
+
+class Contrastive(nn.Module):
+    """Objective over batches with "pixels" (B 3 H W), "tokens" (B T) and "is_real" (B T).
+
+    The model offers `encode_images`, `encode_texts` (rows of unit length), `logit_scale` (a logarithm), and for the
+    sigmoid `logit_bias`.
+    """
+
+    def __init__(self, config: ContrastiveConfig = ContrastiveConfig()) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, model: Any, batch: Batch) -> Losses:
+        """Part: "accuracy", the share of pictures whose own text is nearest."""
+        images = self._in_chunks(model.encode_images, batch["pixels"])
+        texts = self._in_chunks(model.encode_texts, batch["tokens"], batch["is_real"])
+        scores = model.logit_scale.exp() * images @ texts.T  # B B
+        loss = _softmax(scores) if self.config.kind == "softmax" else _sigmoid(scores + model.logit_bias)
+        own = torch.arange(len(scores), device=scores.device)
+        return Losses(loss, {"accuracy": float((scores.argmax(1) == own).float().mean())})
+
+    def after_step(self, model: Any, progress: float) -> None:
+        """The scale stays at 100 or below, or training blows up (Radford et al. 2021)."""
+        with torch.no_grad():
+            model.logit_scale.clamp_(max=4.6052)
+
+    def _in_chunks(self, encode: Callable[..., Tensor], *inputs: Tensor) -> Float[Tensor, "B D"]:
+        size = self.config.chunk_size
+        if size is None or size >= len(inputs[0]) or not torch.is_grad_enabled():
+            return encode(*inputs)
+        parts = zip(*(one.split(size) for one in inputs), strict=True)
+        return torch.cat([checkpoint(encode, *part, use_reentrant=False) for part in parts])
+
+
+def _softmax(scores: Float[Tensor, "B B"]) -> Float[Tensor, ""]:
+    own = torch.arange(len(scores), device=scores.device)
+    return (F.cross_entropy(scores, own) + F.cross_entropy(scores.T, own)) / 2
+
+
+def _sigmoid(scores: Float[Tensor, "B B"]) -> Float[Tensor, ""]:
+    signs = 2 * torch.eye(len(scores), device=scores.device) - 1
+    return -F.logsigmoid(signs * scores).sum() / len(scores)
