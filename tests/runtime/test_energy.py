@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import mmap
 import resource
 import sys
 from types import SimpleNamespace
@@ -20,15 +21,22 @@ def test_work_costs_cpu_seconds_and_joules_with_a_source() -> None:
     assert cost.peak_memory_bytes > 1_000_000
 
 
+def hold(num_bytes: int) -> None:
+    """Memory of the system's own, which no allocator keeps for later."""
+    with mmap.mmap(-1, num_bytes) as pages:
+        for place in range(0, num_bytes, mmap.PAGESIZE):
+            pages[place] = 1
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process forget its peak memory")
 def test_a_stage_does_not_inherit_the_peak_of_the_one_before_but_holds_those_within() -> None:
     with measured() as before:
-        bytearray(200_000_000)
+        hold(200_000_000)
     with measured() as outer, measured() as middle:
         with measured() as small:
             pass
         with measured() as large:
-            bytearray(100_000_000)
+            hold(100_000_000)
         with measured() as last:
             pass
     peaks = [costs[0].peak_memory_bytes for costs in (before, large, middle, outer)]

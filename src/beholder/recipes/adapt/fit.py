@@ -91,14 +91,14 @@ def choose(
     weights = group_weights(groups, numpy_generator(seed, "validation"))
     resampled = [_above_chance(auc(one.readout.left_out[judged], labels, weights)) for one in (best, reference)]
     error = float(np.nanstd(resampled[0] - resampled[1]))
-    gain = float(_above_chance(best.validation) - _above_chance(reference.validation))
-    return Choice(reference, best, gain, error)
+    scores = _above_chance(np.array([best.validation, reference.validation]))
+    return Choice(reference, best, float(scores[0] - scores[1]), error)
 
 
-def _above_chance(score: float | np.ndarray) -> np.ndarray:
+def _above_chance(scores: Float[np.ndarray, " R"]) -> Float[np.ndarray, " R"]:
     """A head that leaves a group out bets against that group's share of a class, so that labels which say nothing give
     an AUC below one half, and the less a space sees, the less below: that is no gain."""
-    return np.maximum(score, 0.5)
+    return np.maximum(scores, 0.5)
 
 
 def _judged(fold: Fold, unseen: Bool[np.ndarray, " m"] | None) -> Bool[np.ndarray, " m"]:
