@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from beholder.data.decode import Limits
 from beholder.pretrained.bundle import Bundle
+from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.load import load, load_own
 from beholder.recipes.adapt import adapt
 from beholder.recipes.curate import curate
@@ -15,32 +16,74 @@ from beholder.recipes.pick import pick
 from beholder.runtime.device import pick_device
 from beholder.tasks.anomaly import anomaly as _anomaly
 from beholder.tasks.classify import classify as _classify
+from beholder.tasks.describe import rank_descriptions
 from beholder.tasks.embed import ImageInput, each
-from beholder.types import Answer
+from beholder.tasks.shared_space import open_space
+from beholder.tasks.similarity import classify_by_name
+from beholder.tasks.similarity import similarity as _similarity
+from beholder.types import Answer, UserError
 
-__all__ = ["adapt", "anomaly", "classify", "curate", "doctor", "load", "pick"]
+__all__ = ["adapt", "anomaly", "classify", "curate", "describe", "doctor", "load", "pick", "similarity"]
+
+
+Model = Bundle | Foreign | str | Path
+Images = ImageInput | Iterable[ImageInput]
+"""One or many of: files, folders of them, Pillow images, byte arrays (H W, or H W C with 1, 3 or 4 channels)."""
 
 
 def classify(
-    model: Bundle | str | Path,
-    images: ImageInput | Iterable[ImageInput],
+    model: Model,
+    images: Images,
     device: str = "auto",
     *,
+    labels: Sequence[str] | None = None,
     threads: int | None = None,
     max_pixels: int = 100_000_000,
 ) -> list[Answer]:
     """Which class each image belongs to: `label`, its probability as `score`, all in `details["probabilities"]`.
 
-    `model` is a bundle or the folder of one; `images` is one or many of: files, folders of them, Pillow images, byte
-    arrays (H W, or H W C with 1, 3 or 4 channels). An image that cannot be read, or has more than `max_pixels`, is
-    answered with `refused`. Raises UserError when the model was made without labels, or an input is no image at all.
+    `model` is one that `load` gave, or its name; `images` is one or many of: files, folders of them, Pillow images,
+    byte arrays (H W, or H W C with 1, 3 or 4 channels). A model that adapt made knows its classes; one that reads
+    texts, such as CLIP, is told names of classes in `labels`. An image that cannot be read, or has more than
+    `max_pixels`, is answered with `refused`. Raises UserError when the model was made without labels or reads none, or
+    an input is no image at all.
     """
-    return _ask(_classify, model, images, device, threads, max_pixels)
+    if labels is None:
+        return _ask(_classify, _own(model), images, device, threads, max_pixels)
+    return _compare(classify_by_name, model, images, labels, device, threads, max_pixels)
+
+
+def similarity(
+    model: Model,
+    images: Images,
+    texts: str | Sequence[str],
+    device: str = "auto",
+    *,
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
+) -> list[Answer]:
+    """How well texts go with each image: the best text as `label`, its cosine as `score`, those of all texts in
+    `details["similarities"]`. Arguments as for `classify`; the model has to read texts."""
+    return _compare(_similarity, model, images, texts, device, threads, max_pixels)
+
+
+def describe(
+    model: Model,
+    images: Images,
+    candidates: str | Sequence[str],
+    device: str = "auto",
+    *,
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
+) -> list[Answer]:
+    """Which of the candidates describes each image best: it as `label`, its cosine as `score`, the best five in
+    `details["ranking"]`. Arguments as for `classify`; the model has to read texts."""
+    return _compare(rank_descriptions, model, images, candidates, device, threads, max_pixels)
 
 
 def anomaly(
-    model: Bundle | str | Path,
-    images: ImageInput | Iterable[ImageInput],
+    model: Model,
+    images: Images,
     device: str = "auto",
     *,
     threads: int | None = None,
@@ -48,16 +91,41 @@ def anomaly(
 ) -> list[Answer]:
     """Whether each image is unusual: `label` "unusual" or "usual", the distance as `score`, threshold and p-value in
     `details`. Arguments as for `classify`. Raises UserError when the model saw too few normal images."""
-    return _ask(_anomaly, model, images, device, threads, max_pixels)
+    return _ask(_anomaly, _own(model), images, device, threads, max_pixels)
 
 
 def _ask(
     task: Callable[..., Iterator[Answer]],
-    model: Bundle | str | Path,
-    images: ImageInput | Iterable[ImageInput],
+    model: Bundle,
+    images: Images,
     device: str,
     threads: int | None,
     max_pixels: int,
 ) -> list[Answer]:
-    bundle = model if isinstance(model, Bundle) else load_own(model)
-    return list(task(bundle, each(images), pick_device(device, threads), Limits(max_pixels=max_pixels)))
+    return list(task(model, each(images), pick_device(device, threads), Limits(max_pixels=max_pixels)))
+
+
+def _compare(
+    task: Callable[..., Iterator[Answer]],
+    model: Model,
+    images: Images,
+    texts: str | Sequence[str],
+    device: str,
+    threads: int | None,
+    max_pixels: int,
+) -> list[Answer]:
+    loaded = load(model) if isinstance(model, str | Path) else model
+    space = open_space(loaded, pick_device(device, threads))
+    listed = [texts] if isinstance(texts, str) else list(texts)
+    return list(task(space, each(images), listed, limits=Limits(max_pixels=max_pixels)))
+
+
+def _own(model: Model) -> Bundle:
+    if isinstance(model, str | Path):
+        return load_own(model)
+    if isinstance(model, Foreign):
+        raise UserError(
+            f"{model.source} is a foreign model ({model.kind}) without classes of its own; give `labels`, names of "
+            "classes, to a model that reads texts, or name the model/ of a run."
+        )
+    return model

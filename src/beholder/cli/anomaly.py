@@ -27,8 +27,13 @@ def anomaly(
     images
         Image files, or folders of them.
     """
-    from beholder.cli.answers import print_answers
+    from beholder.cli.answers import gather, print_answers
+    from beholder.data.decode import Limits
+    from beholder.pretrained.load import load_own
+    from beholder.runtime.device import pick_device
+    from beholder.runtime.log import Log
     from beholder.tasks.anomaly import anomaly as run
 
+    answers = run(load_own(model), gather(images), pick_device(device, threads), Limits(max_pixels=max_pixels))
     line = "{label}  distance {score:.2f} (threshold {threshold:.2f}, p = {p_value:.3f})"
-    print_answers(run, model, images, line, device=device, threads=threads, max_pixels=max_pixels, json=json)
+    print_answers(answers, lambda one: line.format(label=one.label, score=one.score, **one.details), Log(as_json=json))

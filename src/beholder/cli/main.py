@@ -16,6 +16,8 @@ VERBS = {
     "adapt": "From a folder of images to a model of that domain, with a verdict and a report.",
     "classify": "Which class each image belongs to, with a probability.",
     "anomaly": "Which images are unusual for their domain.",
+    "similarity": "How well texts go with an image.",
+    "describe": "Which of your descriptions fits an image best.",
     "pick": "Which images to label first.",
     "curate": "Set broken images aside and list duplicates, conflicts and odd ones.",
     "doctor": "What this machine has and what will be used.",
@@ -96,7 +98,7 @@ def _suggest(verb: str) -> str:
 
 def _help() -> str:
     lines = [f"beholder {VERSION}: large vision models for your own domain.", "", "Usage: beholder VERB ...", ""]
-    lines += [f"  {verb:<9} {text}" for verb, text in VERBS.items()]
+    lines += [f"  {verb:<10} {text}" for verb, text in VERBS.items()]
     lines += [
         "",
         "beholder VERB --help tells more, with an example.",

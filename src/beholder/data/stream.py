@@ -9,6 +9,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Generator
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,6 +18,14 @@ from jaxtyping import Int, UInt8
 from beholder.data.augment import AugmentConfig, augment
 from beholder.runtime.seed import numpy_generator, torch_generator
 from beholder.types import Batch, UserError
+
+
+class Stream(Protocol):
+    """Batches by number; a function of the number, so that a resumed run goes on where it was."""
+
+    def batch(self, step: int) -> Batch:
+        """Batch number `step`, from 0."""
+        ...
 
 
 class ImageStream:
@@ -59,7 +68,7 @@ class ImageStream:
         return {"views": views.unflatten(0, (self.num_views, -1)), "indices": torch.from_numpy(indices)}
 
 
-def prefetch(stream: ImageStream, first_step: int, num_ahead: int = 2) -> Generator[Batch, None, None]:
+def prefetch(stream: Stream, first_step: int, num_ahead: int = 2) -> Generator[Batch, None, None]:
     """The batches from `first_step` on, made by a background thread; the same tensors as `stream.batch`.
 
     An error in the thread is raised here, at its step. Closing the iterator stops the thread.

@@ -29,7 +29,7 @@ class ContrastiveConfig:
 
 
 class Contrastive(nn.Module):
-    """Objective over batches with "pixels" (B 3 H W), "tokens" (B T) and "is_real" (B T).
+    """Objective over batches with "pixels" (B 3 H W), "tokens" (B T) and, unless padding is read, "is_real" (B T).
 
     The model offers `encode_images`, `encode_texts` (rows of unit length), `logit_scale` (a logarithm), and for the
     sigmoid `logit_bias`.
@@ -42,7 +42,8 @@ class Contrastive(nn.Module):
     def forward(self, model: Any, batch: Batch) -> Losses:
         """Part: "accuracy", the share of pictures whose own text is nearest."""
         images = self._in_chunks(model.encode_images, batch["pixels"])
-        texts = self._in_chunks(model.encode_texts, batch["tokens"], batch["is_real"])
+        words = [batch[name] for name in ("tokens", "is_real") if name in batch]
+        texts = self._in_chunks(model.encode_texts, *words)
         scores = model.logit_scale.exp() * images @ texts.T  # B B
         loss = _softmax(scores) if self.config.kind == "softmax" else _sigmoid(scores + model.logit_bias)
         own = torch.arange(len(scores), device=scores.device)

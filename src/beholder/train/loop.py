@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from beholder.config import to_json
-from beholder.data.stream import ImageStream, prefetch
+from beholder.data.stream import Stream, prefetch
 from beholder.runtime.device import Device
 from beholder.runtime.seed import seed_everything
 from beholder.train.average import WeightAverage
@@ -97,7 +97,7 @@ class _Course:
 def train(
     model: nn.Module,
     objective: Any,
-    stream: ImageStream,
+    stream: Stream,
     *,
     plan: Plan,
     device: Device,
@@ -188,7 +188,7 @@ def _advance(state: TrainState, plan: Plan, step: int, batch: Any, device: Devic
     return report
 
 
-def _calibrate(state: TrainState, stream: ImageStream, device: Device) -> None:
+def _calibrate(state: TrainState, stream: Stream, device: Device) -> None:
     """Fresh batch statistics from the first batches of the stream, always the same ones, so that resuming changes
     nothing; training itself never reads them.
     """

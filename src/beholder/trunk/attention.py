@@ -38,6 +38,10 @@ class AttentionConfig:
 class JointLinear(nn.Linear):
     """Several maps of one input in one matrix, one below the other: one large product is faster than three small."""
 
+    def forward(self, input: Float[Tensor, "*B D"], bias: Tensor | None = None) -> Float[Tensor, "*B F"]:
+        """The biases are told, because some of them may be absent."""
+        return F.linear(input, self.weight, bias)
+
 
 class _Projections(nn.Module):
     """What every attention holds: biases that may be absent one by one, norms of queries and keys, the way out."""
@@ -62,12 +66,12 @@ class _Projections(nn.Module):
         """Mixes what the heads saw."""
         return nn.Linear(self.sizes[0], width, bias="out" in self.config.biases)
 
-    def bias(self, *names: str) -> Tensor | None:
+    def bias(self, *names: Literal["query", "key", "value"]) -> Tensor | None:
         """The named biases side by side, zeros where one is absent; None where all are."""
         found = [getattr(self, f"{name}_bias") for name in names]
         if all(one is None for one in found):
             return None
-        sizes = dict(zip(("query", "key", "value"), self.sizes, strict=True))
+        sizes = {"query": self.sizes[0], "key": self.sizes[1], "value": self.sizes[2]}
         given = next(one for one in found if one is not None)
         return torch.cat([given.new_zeros(sizes[n]) if b is None else b for n, b in zip(names, found, strict=True)])
 
@@ -102,7 +106,7 @@ class SelfAttention(_Projections):
         rotation: Rotation | None = None,
         cache: Cache | None = None,
     ) -> Float[Tensor, "B T D"]:
-        joint = F.linear(x, self.qkv.weight, self.bias("query", "key", "value"))
+        joint = self.qkv(x, self.bias("query", "key", "value"))
         q, k, v = (part.unflatten(2, (-1, self.head_width)).transpose(1, 2) for part in joint.split(self.sizes, dim=2))
         q, k = self.prepare(q, k, rotation)  # B N T K
         if cache is not None:
@@ -127,7 +131,7 @@ class CrossAttention(_Projections):
         cache: Cache | None = None,
     ) -> Float[Tensor, "B T D"]:
         """A token whose mask allows nothing of the source gets zeros."""
-        q = F.linear(x, self.query.weight, self.query_bias).unflatten(2, (-1, self.head_width)).transpose(1, 2)
+        q = F.linear(x, self.query.weight, self.bias("query")).unflatten(2, (-1, self.head_width)).transpose(1, 2)
         k, v = self._read(source, cache)
         q = self.query_norm(q) if self.query_norm is not None else q
         if mask.allowed is None:
@@ -140,7 +144,7 @@ class CrossAttention(_Projections):
         """Keys and values of the source, B N S K; made once where there is a cache."""
         if cache is not None and self.index in cache.sources:
             return cache.sources[self.index]
-        joint = F.linear(source, self.key_value.weight, self.bias("key", "value"))
+        joint = self.key_value(source, self.bias("key", "value"))
         k, v = (part.unflatten(2, (-1, self.head_width)).transpose(1, 2) for part in joint.chunk(2, dim=2))
         k = self.key_norm(k) if self.key_norm is not None else k
         if cache is not None:

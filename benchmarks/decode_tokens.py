@@ -1,0 +1,144 @@
+"""Writing tokens one by one on a CPU: GPT-2's shape and two small ones, ours beside transformers' generate.
+
+    python benchmarks/decode_tokens.py --rounds 7 > decode_tokens.json
+
+Random weights, the same in all; greedy; prompts of 16 tokens and 32 new ones. Contenders take turns. `per_cpu_second` are
+tokens of the whole batch on one thread; `per_second` are by the clock on `--threads`, which a busy machine disturbs.
+`vs_transformers` is the median over rounds, beside transformers in fp32. `share_of_bandwidth` is how fast weights were
+read in single steps (batch 1), beside one pass over a large array in the same rounds. `agrees` is the share of tokens
+that are transformers' in fp32; random weights make near-ties, so that rounding changes what is said.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "2")
+
+import rounds
+import torch
+from torch import nn
+
+from beholder.backends.decode import prepare_decoder
+from beholder.inference.generate import GenerationConfig, generate
+from beholder.models.gpt import GPT
+from beholder.pretrained.huggingface.checkpoint import read_checkpoint
+from beholder.types import UserError
+
+SHAPES = {
+    "GPT-2 small (12 x 768, 50,257 tokens)": {},
+    "6 x 256, 50,257 tokens": {"n_layer": 6, "n_embd": 256, "n_head": 4},
+    "6 x 256, 8,192 tokens": {"n_layer": 6, "n_embd": 256, "n_head": 4, "vocab_size": 8192},
+}
+NUM_PROMPT, NUM_NEW = 16, 32
+Run = Callable[[], list[list[int]]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2, help="for tokens per second")
+    parser.add_argument("--shapes", nargs="*", type=int, default=list(range(len(SHAPES))), help="numbers, from 0")
+    parser.add_argument("--batches", nargs="*", type=int, default=[1, 8])
+    options = parser.parse_args()
+    result: dict[str, Any] = {}
+    for name in [list(SHAPES)[number] for number in options.shapes]:
+        theirs, ours = build_models(SHAPES[name])
+        for batch in options.batches:
+            prompts = torch.randint(8192, (batch, NUM_PROMPT), generator=torch.Generator().manual_seed(batch))
+            rounds.use_threads(1)
+            table = compare(theirs, ours, prompts.tolist(), options.rounds, time.process_time, "per_cpu_second")
+            rounds.use_threads(options.threads)
+            clocked = compare(theirs, ours, prompts.tolist(), options.rounds, time.perf_counter, "per_second")
+            result[f"{name}, batch {batch}"] = {"one thread": table, f"{options.threads} threads": clocked}
+            print(f"{name}, batch {batch}: done", file=sys.stderr)
+    told = {"versions": rounds.versions("torch", "transformers", "openvino"), "rounds": options.rounds}
+    print(json.dumps({**rounds.processor(), **told, "results": result}, indent=2))
+
+
+def build_models(shape: dict[str, int]) -> tuple[Any, GPT]:
+    """transformers' model with random weights, and ours with the same, read as a user would read them."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=0, eos_token_id=None)).eval().requires_grad_(False)
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder)
+        ours = read_checkpoint(Path(folder)).model
+    assert isinstance(ours, GPT)
+    return model, ours
+
+
+def compare(
+    theirs: Any, ours: GPT, prompts: list[list[int]], num_rounds: int, clock: Callable[[], float], unit: str
+) -> dict[str, Any]:
+    models: dict[str, tuple[Run, int]] = {
+        "transformers fp32": (_theirs(theirs, prompts), 4),
+        "transformers bf16": (_theirs(_narrow(theirs), prompts), 2),
+    }
+    for backend in ("plain", "packed", "openvino"):
+        for precision, size in (("fp32", 4), ("bf16", 2), ("int8", 1)):
+            try:
+                model = prepare_decoder(ours, backend, precision, num_rows=len(prompts))
+            except UserError as error:
+                print(f"{backend} {precision}: {error}", file=sys.stderr)
+                continue
+            models[f"beholder {backend} {precision}"] = (_ours(model, prompts), size)
+    said = {name: run() for name, (run, _) in models.items()}
+    runs = {**{name: run for name, (run, _) in models.items()}, "read": rounds.memory_read()}
+    seconds = rounds.take_turns(runs, num_rounds, clock)
+    num_read = sum(value.numel() for value in ours.parameters()) - ours.embed.positions.weight.numel()  # type: ignore[union-attr]
+    table = {}
+    for name, (_, size) in models.items():
+        table[name] = {
+            unit: round(len(prompts) * NUM_NEW / rounds.median(seconds[name]), 1),
+            "vs_transformers": round(rounds.ratio(seconds[name], seconds["transformers fp32"]), 2),
+            "agrees": round(_agreement(said[name], said["transformers fp32"]), 3),
+        }
+        if len(prompts) == 1:
+            share = rounds.ratio(seconds[name], seconds["read"]) * num_read * size * NUM_NEW / rounds.READ_BYTES
+            table[name]["share_of_bandwidth"] = round(share, 2)
+    return {"gigabytes_read_per_second": round(rounds.READ_BYTES / rounds.median(seconds["read"]) / 1e9, 1), **table}
+
+
+def _theirs(model: Any, prompts: list[list[int]]) -> Run:
+    tokens = torch.tensor(prompts)
+    mask = torch.ones_like(tokens)
+
+    def run() -> list[list[int]]:
+        found = model.generate(
+            tokens, attention_mask=mask, max_new_tokens=NUM_NEW, do_sample=False, pad_token_id=0
+        )  # fmt: skip
+        return found[:, NUM_PROMPT:].tolist()
+
+    return run
+
+
+def _ours(model: nn.Module, prompts: list[list[int]]) -> Run:
+    return lambda: generate(model, prompts, GenerationConfig(NUM_NEW))
+
+
+def _narrow(model: Any) -> Any:
+    import copy
+
+    return copy.deepcopy(model).to(torch.bfloat16)
+
+
+def _agreement(found: list[list[int]], expected: list[list[int]]) -> float:
+    pairs = [(one, other) for row, true in zip(found, expected, strict=True) for one, other in zip(row, true, strict=True)]
+    return sum(one == other for one, other in pairs) / len(pairs)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""What a model gives, as a list of tensors and back: the only form that exported graphs know."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Run = Callable[..., Sequence[Tensor]]
+"""Takes what the model takes, gives the tensors of what it gives, in fp32."""
+
+
+def flatten(value: Any) -> list[Tensor]:
+    """The tensors of a tensor, a tuple, a list or a dataclass of such, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    return [tensor for part in _parts(value) for tensor in flatten(part)]
+
+
+def rebuild(like: Any, tensors: Sequence[Tensor]) -> Any:
+    """`flatten` undone: those tensors in the form of `like`."""
+    if isinstance(like, Tensor):
+        return tensors[0]
+    parts, begin = [], 0
+    for part in _parts(like):
+        end = begin + len(flatten(part))
+        parts.append(rebuild(part, tensors[begin:end]))
+        begin = end
+    if isinstance(like, list | tuple):
+        return type(like)(parts)
+    names = [field.name for field in dataclasses.fields(like)]
+    return dataclasses.replace(like, **dict(zip(names, parts, strict=True)))
+
+
+def _parts(value: Any) -> list[Any]:
+    if isinstance(value, list | tuple):
+        return list(value)
+    assert dataclasses.is_dataclass(value), f"a model that gives {type(value).__name__} is not known here"
+    return [getattr(value, field.name) for field in dataclasses.fields(value)]
+
+
+class Flat(nn.Module):
+    """The model, giving a tuple of fp32 tensors."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(tensor.float() for tensor in flatten(self.model(*inputs)))
+
+
+def frozen_copy(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """For inference, in that number format; the values are shared with `model` where they have it already."""
+    shared = {id(value): value.detach() for value in [*model.parameters(), *model.buffers()]}
+    return copy.deepcopy(model, shared).eval().to(dtype).requires_grad_(False)
+
+
+def cast(inputs: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
+    """Numbers in that format; counts and facts as they are."""
+    return [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in inputs]
+
+
+def distance(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """Length of the difference over the length of what is expected, of the tensor where this is largest."""
+    return max(_relative(ours.double(), theirs.double()) for ours, theirs in zip(found, expected, strict=True))
+
+
+def _relative(ours: Tensor, theirs: Tensor) -> float:
+    assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
+    return float((ours - theirs).norm() / theirs.norm().clamp_min(torch.finfo(torch.float64).tiny))

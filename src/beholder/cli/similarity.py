@@ -1,0 +1,48 @@
+"""beholder similarity"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from beholder.cli.options import Device, Json, MaxPixels, Threads
+
+
+def similarity(
+    model: str,
+    image: Path,
+    /,
+    *texts: str,
+    device: Device = "auto",
+    threads: Threads = None,
+    max_pixels: MaxPixels = 100_000_000,
+    json: Json = False,
+) -> None:
+    """How well texts go with an image: the cosine of each, and its probability against the others.
+
+    Example: `beholder similarity openai/clip-vit-base-patch32 photo.png "a cat" "a dog"`
+
+    Parameters
+    ----------
+    model
+        A model that reads images and texts: its folder, or its name on the Hugging Face hub.
+    image
+        An image file, or a folder of them.
+    texts
+        What to compare with; put each into quotation marks.
+    """
+    from beholder.cli.answers import gather, print_answers
+    from beholder.data.decode import Limits
+    from beholder.pretrained.load import load
+    from beholder.runtime.device import pick_device
+    from beholder.runtime.log import Log
+    from beholder.tasks.shared_space import open_space
+    from beholder.tasks.similarity import similarity as run
+    from beholder.types import Answer
+
+    def line(answer: Answer) -> str:
+        shares = answer.details["probabilities"]
+        best = sorted(answer.details["similarities"].items(), key=lambda pair: -pair[1])
+        return "".join(f"\n  {cosine:+.3f}  {shares[text]:6.1%}  {text}" for text, cosine in best)
+
+    inputs, space = gather([image]), open_space(load(model), pick_device(device, threads))
+    print_answers(run(space, inputs, texts, Limits(max_pixels=max_pixels)), line, Log(as_json=json))

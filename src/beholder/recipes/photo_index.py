@@ -1,0 +1,177 @@
+"""The index of a folder of photos: what is new is embedded, what is gone is forgotten, and a kill costs seconds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from beholder.data.decode import Limits
+from beholder.data.sources import Source
+from beholder.index.journal import Entry
+from beholder.index.vectors import VectorIndex, find_index
+from beholder.runtime.lock import lock_folder
+from beholder.runtime.log import Log, counted, duration
+from beholder.tasks.shared_space import Placed
+from beholder.types import Sample, UserError
+
+_ROWS_A_WRITE = 256
+_SECONDS_A_WRITE = 10.0
+"""So many embeddings, or those of so much time, a kill may cost."""
+_PASSING = ("cannot be read", "no such file", "needs ", "DICOM needs ")
+"""Refusals that may be over though the file is the same: rights, memory, a library that was not there."""
+
+Embed = Callable[[Sequence[Sample]], Iterator[Placed]]
+"""Samples to points, in any order, each once."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the vectors of an index come from."""
+
+    model: str
+    """Its name, for people."""
+    identity: str
+    """Of the model: a digest of what decides where a picture is placed."""
+    width: int
+    """Of its points."""
+
+
+def update_index(folder: Path, origin: Origin, source: Source, limits: Limits, embed: Embed, log: Log) -> VectorIndex:
+    """The index in `folder`, made or brought up to date; `embed` is given the samples that it lacks.
+
+    Raises UserError when the folder holds something else, the index of another model or of other photos, or another
+    process is writing it; OSError when the file system refuses.
+    """
+    begun = time.perf_counter()
+    stamps = {sample.key: _stamp(sample) for sample in source.samples}
+    index = _open_checked(folder, origin, source, stamps, log)
+    if index is not None and not _changes(index, stamps, limits) and not index.lacks_neighbours:
+        log.stage("Index", f"{folder}: {counted(index.num_live, 'embedding')}, nothing new")
+        return index
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        index = _open_checked(folder, origin, source, stamps, Log(quiet=True))  # another process may have gone on
+        if index is None:
+            log.stage("Index", f"{folder}: none yet, {counted(len(stamps), 'image')} to embed")
+            index = VectorIndex.create(folder, origin.width, _owner(origin, source))
+        index.mend()
+        if index.num_damaged:
+            log.warn(f"{counted(index.num_damaged, 'line')} of {folder} could not be used; what they told is made again")
+        changed = _changes(index, stamps, limits)
+        gone = [key for key in changed if key not in stamps]
+        wanted = [sample for sample in source.samples if sample.key in changed]
+        with log.progress("Embed", len(stamps), len(stamps) - len(wanted)) as advance:
+            for group in _groups(embed(wanted)):
+                _write(index, group, stamps, limits)
+                advance(len(group))
+        if gone:
+            index.drop(gone)
+        index.connect(log)
+    told = [f"{folder}: {counted(index.num_live, 'embedding')}", f"{len(wanted):,} new", f"{len(gone):,} gone"]
+    log.stage("Index", f"{', '.join(told)} ({duration(time.perf_counter() - begun)})")
+    return index
+
+
+def choose_place(photos: Path, origin: Origin) -> Path:
+    """The folder of an index that was given none: in `.beholder/` of the working directory, one for each pair of photos
+    and model."""
+    asked = f"{os.path.realpath(photos)}\n{origin.identity}"
+    return Path(".beholder") / f"index-{hashlib.blake2b(asked.encode(errors='surrogateescape'), digest_size=6).hexdigest()}"
+
+
+def _open_checked(
+    folder: Path, origin: Origin, source: Source, stamps: Mapping[str, str], log: Log
+) -> VectorIndex | None:
+    """None where there is no index yet. Raises UserError when it is not of this model and these photos."""
+    index = find_index(folder)
+    if index is None:
+        return None
+    owner, now = index.header.owner, _owner(origin, source)
+    if owner.get("identity") != now["identity"] or index.header.width != origin.width:
+        same = " (with other weights)" if owner.get("model") == now["model"] else ""
+        raise UserError(
+            f"{folder} was made by the model {owner.get('model')}, this is {now['model']}{same}; choose another "
+            "--index, or delete that folder to embed everything again."
+        )
+    if owner.get("photos") != now["photos"] and index.entries:
+        if not any(key in stamps and entry.stamp.split()[0] == stamps[key] for key, entry in index.entries.items()):
+            raise UserError(
+                f"{folder} is the index of {owner.get('photos')} and has none of the images of {source.folder}; choose "
+                "another --index."
+            )
+        log.warn(f"{folder} was made when the photos lay in {owner.get('photos')}; what is equal is not embedded again")
+    return index
+
+
+def _owner(origin: Origin, source: Source) -> dict[str, str]:
+    photos = os.fsencode(os.path.realpath(source.folder)).decode("utf-8", "backslashreplace")
+    return {"model": origin.model, "identity": origin.identity, "photos": photos}
+
+
+def _stamp(sample: Sample) -> str:
+    """Size and time of a file, a digest of bytes: without a space."""
+    if sample.data is not None:
+        return hashlib.blake2b(sample.data, digest_size=16).hexdigest()
+    try:
+        status = os.stat(sample.path or "")  # noqa: PTH116 (a million of them)
+    except OSError:
+        return "absent"
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def _changes(index: VectorIndex, stamps: Mapping[str, str], limits: Limits) -> set[str]:
+    """Keys that are new, changed, or gone."""
+    entries = index.entries
+    wanted = {key for key, stamp in stamps.items() if not _is_known(entries.get(key), stamp, limits)}
+    return wanted | {key for key in entries if key not in stamps}
+
+
+def _is_known(entry: Entry | None, stamp: str, limits: Limits) -> bool:
+    if entry is None:
+        return False
+    if entry.refused is None:
+        return entry.stamp == stamp
+    return entry.stamp == _refusal_stamp(stamp, limits) and not entry.refused.startswith(_PASSING)
+
+
+def _refusal_stamp(stamp: str, limits: Limits) -> str:
+    """A picture that was too large is looked at again when the limit is another."""
+    return f"{stamp} {limits.max_pixels}"
+
+
+def _groups(placed: Iterable[Placed]) -> Iterator[list[Placed]]:
+    group, begun = [], time.monotonic()
+    for one in placed:
+        group.append(one)
+        if len(group) >= _ROWS_A_WRITE or time.monotonic() - begun > _SECONDS_A_WRITE:
+            yield group
+            group, begun = [], time.monotonic()
+    if group:
+        yield group
+
+
+def _write(index: VectorIndex, group: Sequence[Placed], stamps: Mapping[str, str], limits: Limits) -> None:
+    seen = {one.key: one.point for one in group if one.point is not None}
+    if seen:
+        index.add({key: stamps[key] for key in seen}, torch.stack(list(seen.values())))
+    refused = {
+        one.key: (_refusal_stamp(stamps[one.key], limits), one.refused) for one in group if one.refused is not None
+    }
+    if refused:
+        index.refuse(refused)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    handle = lock_folder(folder, "wait for it, or choose another --index")
+    try:
+        yield
+    finally:
+        os.close(handle)

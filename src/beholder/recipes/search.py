@@ -1,0 +1,100 @@
+"""`search`: the pictures of a folder that are like a text or a picture, by embeddings that are computed once."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from beholder.data.decode import Limits
+from beholder.data.listing import Refused
+from beholder.data.sources import read_source
+from beholder.pretrained.bundle import Bundle
+from beholder.pretrained.huggingface.foreign import Foreign
+from beholder.pretrained.load import load
+from beholder.recipes.photo_index import Origin, choose_place, update_index
+from beholder.recipes.ray_embedding import embed_on_ray
+from beholder.runtime.device import pick_device
+from beholder.runtime.files import refuse_inside, told_kindly, write_text
+from beholder.runtime.log import Log, counted
+from beholder.tasks.embed import ImageInput
+from beholder.tasks.search import open_finder
+from beholder.tasks.search import search as search_index
+from beholder.tasks.shared_space import Placed
+from beholder.types import Answer, Sample, UserError
+
+_MOST_BROKEN_TOLD = 5
+
+
+def search(
+    photos: str | Path,
+    text: str | None = None,
+    *,
+    like: ImageInput | None = None,
+    model: Bundle | Foreign | str | Path | None = None,
+    count: int = 10,
+    index: str | Path | None = None,
+    ray: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
+    log: Log | None = None,
+) -> list[Answer]:
+    """The `count` pictures most like a text, a picture or both, best first; then those that cannot be read, `refused`.
+
+    `key` is the picture's name in `photos`, `score` its cosine (-1 to 1) with the query, `details` has the cosines with
+    "text" and "like" and the "path" of the file. Embeddings are kept in the folder `index` (by default one in
+    `.beholder/` of the working directory): only pictures that are new or changed are embedded. `ray` lets the workers
+    of a Ray cluster do that. Raises UserError when nothing is asked for, the folder, the picture or the model is
+    unusable, or the index is another model's.
+    """
+    log, limits = log or Log(quiet=True), Limits(max_pixels=max_pixels)
+    _check_query(text, like, count)
+    picked, source = pick_device(device, threads), read_source(Path(photos))
+    log.stage("Read", source.description)
+    for note in source.notes:
+        if "--labels" not in note:
+            log.warn(note)
+    name = _name(model)
+    finder = open_finder(load(name) if model is None or isinstance(model, str | Path) else model, name, picked)
+    asked = {
+        "text": None if text is None else finder.place_text(text),
+        "like": None if like is None else finder.place_picture(like, limits),
+    }
+    origin = Origin(name, finder.identity, next(len(point) for point in asked.values() if point is not None))
+    folder = choose_place(Path(photos), origin) if index is None else Path(index)
+    refuse_inside(folder, Path(photos), "--index")
+
+    def embed(samples: Sequence[Sample]) -> Iterator[Placed]:
+        if ray:
+            return embed_on_ray(model, samples, limits, picked)
+        return finder.place_samples(samples, limits, picked.num_threads)
+
+    with told_kindly(folder, "--index"):
+        vectors = update_index(folder, origin, source, limits, embed, log)
+        told = {key: entry.refused for key, entry in vectors.entries.items() if entry.refused is not None}
+        refused = sorted([*source.refused, *(Refused(*pair) for pair in told.items())], key=lambda one: one.key)
+        _tell_broken(refused, folder / "quarantine.jsonl", log)
+    if not vectors.num_live:
+        raise UserError(f"Not one image of {photos} can be read; {folder / 'quarantine.jsonl'} has the reasons.")
+    begun = time.perf_counter()
+    answers = search_index(vectors, count, **asked)
+    way = "all of them compared" if vectors.is_exact else "approximate"
+    milliseconds = 1000 * (time.perf_counter() - begun)
+    log.stage("Search", f"{counted(vectors.num_live, 'embedding')} in {milliseconds:.0f} ms ({way})")
+    places = {sample.key: sample.path for sample in source.samples}
+    found = [replace(one, details={**one.details, "path": _text(places[one.key])}) for one in answers]
+    return found + [Answer(one.key, refused=one.reason) for one in refused]
+
+
+def _check_query(text: str | None, like: ImageInput | None, count: int) -> None:
+    if text is None and like is None:
+        raise UserError("There is nothing to search for; give a text, or a picture with --like IMAGE.")
+    if text is not None and not text.strip():
+        raise UserError("The text to search for is empty; give a few words, or a picture with --like IMAGE.")
+    if count < 1:
+        raise UserError(f"--count {count}: at least one image is told; give a larger number.")
