@@ -43,7 +43,7 @@ def gradients(config: ContrastiveConfig, dropout: float = 0.0) -> tuple[float, l
     torch.manual_seed(2)
     losses = Contrastive(config)(model, batch())
     losses.total.backward()
-    return float(losses.total), [torch.zeros(1) if value.grad is None else value.grad for value in model.parameters()]
+    return losses.total.item(), [torch.zeros(1) if value.grad is None else value.grad for value in model.parameters()]
 
 
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
@@ -67,7 +67,7 @@ def test_what_is_computed_again_draws_the_same_dropout() -> None:
             if value.grad is not None:
                 value -= 0.01 * value.grad
     torch.manual_seed(3)
-    assert float(Contrastive(config)(model, batch()).total) < float(before.total)
+    assert Contrastive(config)(model, batch()).total.item() < before.total.item()
 
 
 def test_softmax_knows_nothing_at_first_and_everything_at_last() -> None:
@@ -76,12 +76,12 @@ def test_softmax_knows_nothing_at_first_and_everything_at_last() -> None:
     model.encode_images = lambda pixels: points  # type: ignore[method-assign]
     model.encode_texts = lambda tokens, is_real=None: torch.zeros(size, 5)  # type: ignore[method-assign]
     losses = Contrastive()(model, batch(size))
-    assert float(losses.total) == pytest.approx(math.log(size))
+    assert losses.total.item() == pytest.approx(math.log(size))
     own = torch.eye(8)
     model.encode_images = model.encode_texts = lambda *_: own  # type: ignore[method-assign]
     model.logit_scale.data.fill_(math.log(100))
     losses = Contrastive()(model, batch(size))
-    assert float(losses.total) < 1e-6
+    assert losses.total.item() < 1e-6
     assert losses.parts["accuracy"] == 1
 
 
@@ -92,23 +92,24 @@ def test_sigmoid_is_what_the_paper_tells() -> None:
     expected = 0.0
     for i in range(6):
         for j in range(6):
-            score = float(model.logit_scale.exp() * images[i] @ texts[j] + model.logit_bias)
+            score = (model.logit_scale.exp() * images[i] @ texts[j] + model.logit_bias).item()
             expected -= math.log(1 / (1 + math.exp(-score if i == j else score))) / 6
-    assert float(Contrastive(ContrastiveConfig("sigmoid"))(model, told).total) == pytest.approx(expected, rel=1e-4)
+    assert Contrastive(ContrastiveConfig("sigmoid"))(model, told).total.item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_order_of_the_batch_does_not_matter() -> None:
     model, told = Towers(), batch()
     order = torch.randperm(10)
     shuffled = {name: value[order] for name, value in told.items()}
-    assert float(Contrastive()(model, told).total) == pytest.approx(float(Contrastive()(model, shuffled).total), rel=1e-5)
+    first, second = (Contrastive()(model, one).total.item() for one in (told, shuffled))
+    assert first == pytest.approx(second, rel=1e-5)
 
 
 def test_the_scale_stays_below_a_hundred() -> None:
     model = Towers()
     model.logit_scale.data.fill_(9.0)
     Contrastive().after_step(model, 0.5)
-    assert float(model.logit_scale.exp()) == pytest.approx(100, rel=1e-3)
+    assert model.logit_scale.exp().item() == pytest.approx(100, rel=1e-3)
 
 
 def test_a_model_that_reads_padding_is_given_no_mask() -> None:

@@ -15,8 +15,9 @@ import torch
 from bundles import random_bundle
 from parity.reference import randomise, relative_error, save
 from safetensors.torch import load_file, save_file
-from spellings import BEGIN, END, save_pairs, save_pieces
+from spellings import END, save_pairs, save_pieces
 from torch import nn
+from towers import save_clip
 
 import beholder
 from beholder.models.clip import CLIP

@@ -76,9 +76,7 @@ class TestSimilarity:
         for rows in (points, space.place_texts(TEXTS), place_names(space, ["cat", "dog"])):
             torch.testing.assert_close(rows.norm(dim=1), torch.ones(len(rows)))
 
-    def test_an_unreadable_image_is_refused_and_the_others_are_answered(
-        self, space: SharedSpace, photos: Path
-    ) -> None:
+    def test_an_unreadable_image_is_refused_and_the_others_are_answered(self, space: SharedSpace, photos: Path) -> None:
         answers = list(similarity(space, [photos / "words.png", photos / "across" / "0000.png"], TEXTS))
         assert answers[0].refused is not None
         assert answers[1].label in TEXTS
@@ -137,7 +135,7 @@ class TestVerbs:
         assert main(["similarity", str(folder), str(image), *TEXTS]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].strip() == str(image)
-        assert [line.split("%  ")[1] for line in lines[1:]][0] == answer.label
+        assert lines[1].split("%  ")[1] == answer.label
 
     def test_classify_by_names(self, folder: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
         told = printed(capsys, "classify", folder, photos, "--labels", "dog, cell")
@@ -159,7 +157,8 @@ class TestVerbs:
         assert beholder.describe(folder, image, [*TEXTS, "tabs and lines"])[0].label == told[0]["label"]
 
     @pytest.mark.parametrize(
-        ("content", "said"), [(None, "no such file"), (b"\n \n", "is empty"), (b"\xff\xfe\xff", "cannot be read as text")]
+        ("content", "said"),
+        [(None, "no such file"), (b"\n \n", "is empty"), (b"\xff\xfe\xff", "cannot be read as text")],
     )
     def test_candidates_that_cannot_be_read(
         self, content: bytes | None, said: str, folder: Path, photos: Path, tmp_path: Path,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from beholder.backends.outputs import Flat, Run, frozen_copy
+from beholder.backends.outputs import Flat, Run, export_graph, frozen_copy
 
 _HINTS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
@@ -34,11 +34,7 @@ def build_openvino_int8(model: nn.Module, example: Sequence[Tensor], dtype: torc
 def _convert(model: nn.Module, example: Sequence[Tensor]) -> Any:
     import openvino
 
-    flat = Flat(frozen_copy(model))
-    with torch.no_grad():
-        graph = openvino.convert_model(flat, example_input=tuple(example))
-    graph.reshape({place: [-1, *tensor.shape[1:]] for place, tensor in enumerate(example)})
-    return graph
+    return openvino.convert_model(export_graph(Flat(frozen_copy(model)), example))
 
 
 def _compile(graph: Any, dtype: torch.dtype) -> Run:

@@ -56,7 +56,8 @@ class Flat(nn.Module):
 
 def frozen_copy(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     """For inference, in that number format; the values are shared with `model` where they have it already."""
-    shared = {id(value): value.detach() for value in [*model.parameters(), *model.buffers()]}
+    shared: dict[int, Any] = {id(value): nn.Parameter(value.detach(), requires_grad=False) for value in model.parameters()}
+    shared.update({id(value): value for value in model.buffers()})
     return copy.deepcopy(model, shared).eval().to(dtype).requires_grad_(False)
 
 
@@ -73,3 +74,10 @@ def distance(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
 def _relative(ours: Tensor, theirs: Tensor) -> float:
     assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
     return float((ours - theirs).norm() / theirs.norm().clamp_min(torch.finfo(torch.float64).tiny))
+
+
+def export_graph(flat: Flat, example: Sequence[Tensor]) -> torch.export.ExportedProgram:
+    """The model as a graph of operations. The first dimension of every input may vary."""
+    rows = tuple({0: torch.export.Dim.DYNAMIC} for _ in example)
+    with torch.no_grad():
+        return torch.export.export(flat, tuple(example), dynamic_shapes={"inputs": rows})

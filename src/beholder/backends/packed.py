@@ -36,7 +36,7 @@ class PackedLinear(nn.Module):
         self, weight: Float[Tensor, "F D"], bias: Tensor | None, num_rows: int, activation: tuple[str, str] | None = None
     ) -> None:
         super().__init__()
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to_mkldnn(), num_rows)
+        self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), num_rows)
         self.bias = None if bias is None else bias.detach().clone()
         self.kind, self.variant = activation or ("none", "")
 

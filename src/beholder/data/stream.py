@@ -9,7 +9,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Generator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from beholder.runtime.seed import numpy_generator, torch_generator
 from beholder.types import Batch, UserError
 
 
+@runtime_checkable
 class Stream(Protocol):
     """Batches by number; a function of the number, so that a resumed run goes on where it was."""
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-_ROWS_AT_ONCE = 8192
+_ROWS_AT_ONCE = 4096
 """So that a block in single precision stays in the processor's cache."""
 
 
 def best_rows(
     table: np.ndarray, queries: Float[Tensor, "Q C"], count: int, is_live: Bool[np.ndarray, " n"] | None = None
-) -> tuple[Float[Tensor, "Q k"], Float[Tensor, "Q k"]]:
+) -> tuple[Float[Tensor, "Q k"], Int[Tensor, "Q k"]]:
     """Scores (inner products) and numbers of the `count` best live rows for each query, best first; fewer where there
-    are fewer rows. Numbers are 64-bit integers. `table`: n C half or single precision, mapped or not."""
+    are fewer rows. `table`: n C, half or single precision, mapped or not."""
     scores, numbers = [], []
     for first in range(0, len(table), _ROWS_AT_ONCE):
         block = torch.from_numpy(np.asarray(table[first : first + _ROWS_AT_ONCE])).float()  # n C

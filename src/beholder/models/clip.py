@@ -134,7 +134,7 @@ class TextTower(nn.Module):
                     "tokens and give no `is_real`."
                 )
             return self.hidden(tokens)[:, -1]
-        x, rows = self.hidden(tokens, is_real), torch.arange(len(tokens), device=tokens.device)
+        x, rows = self.hidden(tokens, is_real), torch.arange(tokens.shape[0], device=tokens.device)
         return x[rows, self._end(tokens)]
 
     def _end(self, tokens: Int[Tensor, "B T"]) -> Int[Tensor, " B"]:

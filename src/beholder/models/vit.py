@@ -160,7 +160,7 @@ class ViT(nn.Module):
         prefix = self.prefix
         if first is not None and first.shape[1]:
             prefix = torch.cat([prefix[:, :1] + first, prefix[:, 1:]], dim=1)
-        x = torch.cat([prefix.expand(len(x), -1, -1).to(x.dtype), x], dim=1)
+        x = torch.cat([prefix.expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)
         return Tokens(self.norm(x), tokens.grid, prefix.shape[1])
 
     def _read(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +12,7 @@ from beholder.data.decode import Limits
 from beholder.data.listing import Refused
 from beholder.data.sources import read_source
 from beholder.pretrained.bundle import Bundle
+from beholder.pretrained.embedded import DEFAULT_PAIRS
 from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.load import load
 from beholder.recipes.photo_index import Origin, choose_place, update_index
@@ -59,8 +58,10 @@ def search(
     for note in source.notes:
         if "--labels" not in note:
             log.warn(note)
-    name = _name(model)
-    finder = open_finder(load(name) if model is None or isinstance(model, str | Path) else model, name, picked)
+    named = DEFAULT_PAIRS if model is None else model
+    loaded = load(named) if isinstance(named, str | Path) else named
+    name = str(named) if isinstance(named, str | Path) else _name(named)
+    finder = open_finder(loaded, name, picked)
     asked = {
         "text": None if text is None else finder.place_text(text),
         "like": None if like is None else finder.place_picture(like, limits),
@@ -71,7 +72,7 @@ def search(
 
     def embed(samples: Sequence[Sample]) -> Iterator[Placed]:
         if ray:
-            return embed_on_ray(model, samples, limits, picked)
+            return embed_on_ray(named, samples, limits, picked)
         return finder.place_samples(samples, limits, picked.num_threads)
 
     with told_kindly(folder, "--index"):
@@ -98,3 +99,21 @@ def _check_query(text: str | None, like: ImageInput | None, count: int) -> None:
         raise UserError("The text to search for is empty; give a few words, or a picture with --like IMAGE.")
     if count < 1:
         raise UserError(f"--count {count}: at least one image is told; give a larger number.")
+
+
+def _name(model: Bundle | Foreign) -> str:
+    return str(model.source) if isinstance(model, Foreign) else "the model given"
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _tell_broken(refused: Sequence[Refused], file: Path, log: Log) -> None:
+    """All of them in the file, the first few aloud."""
+    write_text(file, "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in refused))
+    for one in refused[:_MOST_BROKEN_TOLD]:
+        log.stage("Broken", f"{one.key}: {one.reason}")
+    more = len(refused) - _MOST_BROKEN_TOLD
+    if more > 0:
+        log.stage("Broken", f"and {more:,} more, see {file}")

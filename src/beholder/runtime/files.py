@@ -46,28 +46,29 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def refuse_inside(out: Path, photos: Path) -> None:
+def refuse_inside(out: Path, photos: Path, option: str = "--out") -> None:
     """Raise UserError when `out` is the folder `photos` or lies in it: what is written there would be read as photos,
-    or as a table of them, next time."""
+    or as a table of them, next time. `option` is what named it."""
     if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(photos)):
-        raise UserError(f"--out {out} lies in {photos}, whose files are read as photos; choose a folder outside.")
+        raise UserError(f"{option} {out} lies in {photos}, whose files are read as photos; choose a folder outside.")
 
 
 @contextmanager
-def told_kindly(path: Path) -> Iterator[None]:
-    """Turn the file system's refusals while writing below `path` into one sentence with the remedy."""
+def told_kindly(path: Path, option: str = "--out") -> Iterator[None]:
+    """Turn the file system's refusals while writing below `path`, which `option` named, into one sentence with the
+    remedy."""
     try:
         yield
     except OSError as error:
         remedies = {
             errno.ENOSPC: "the disk is full; free some space and run the same command again, it goes on from here",
             errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
-            errno.EACCES: "this user may not write there; choose another --out",
-            errno.EPERM: "this user may not write there; choose another --out",
-            errno.EROFS: "that file system is read-only; choose another --out",
-            errno.EEXIST: "a broken link or another thing that is no folder stands there; choose another --out",
-            errno.ENAMETOOLONG: "the name is too long for that file system; choose a shorter --out",
-            errno.ENOTDIR: "a file stands where a folder is needed; choose another --out",
+            errno.EACCES: f"this user may not write there; choose another {option}",
+            errno.EPERM: f"this user may not write there; choose another {option}",
+            errno.EROFS: f"that file system is read-only; choose another {option}",
+            errno.EEXIST: f"a broken link or another thing that is no folder stands there; choose another {option}",
+            errno.ENAMETOOLONG: f"the name is too long for that file system; choose a shorter {option}",
+            errno.ENOTDIR: f"a file stands where a folder is needed; choose another {option}",
         }
         if error.errno not in remedies:
             raise

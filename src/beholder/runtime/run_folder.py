@@ -11,7 +11,6 @@ else a stage writes (tensors, shards) it writes before that.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shlex
@@ -23,6 +22,7 @@ from typing import Any
 
 from beholder.runtime.energy import Cost
 from beholder.runtime.files import read_json, told_kindly, write_json
+from beholder.runtime.lock import lock_folder
 from beholder.types import UserError
 
 
@@ -51,7 +51,7 @@ class RunFolder:
             if _read_recipe(path) is None and path.exists() and _has_foreign_files(path):
                 raise UserError(f"{path} holds other files and no run; choose a new folder for --out.")
             (path / "stages").mkdir(parents=True, exist_ok=True)
-            lock = _lock(path)
+            lock = lock_folder(path, "wait for it or choose another --out")
             try:
                 _refuse_finished(path)  # another process may have finished it since
                 return cls(path, lock, is_resumed=_begin(path, json.loads(json.dumps(recipe))))
@@ -167,16 +167,6 @@ def _read_recipe(path: Path) -> dict[str, Any] | None:
     if recipe is None or (isinstance(recipe, dict) and isinstance(recipe.get("asked"), dict)):
         return recipe
     raise UserError(f"{file} is not the recipe of a beholder run; choose a new folder for --out.")
-
-
-def _lock(path: Path) -> int:
-    handle = os.open(path / ".lock", os.O_CREAT | os.O_RDWR, 0o666)  # less what the umask takes
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise UserError(f"{path} is in use by another beholder process; wait for it or choose another --out.") from None
-    return handle
 
 
 def _has_foreign_files(path: Path) -> bool:

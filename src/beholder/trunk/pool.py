@@ -26,5 +26,5 @@ class AttentionPool(nn.Module):
         self.mlp = MLP(trunk.mlp, trunk.width)
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B D"]:
-        x = self.attention(self.query.expand(len(x), -1, -1), x)
+        x = self.attention(self.query.expand(x.shape[0], -1, -1), x)
         return (x + self.mlp(self.norm(x)))[:, 0]
