@@ -14,16 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
 
 import rounds
 import torch
@@ -179,9 +175,7 @@ def compare(contenders: dict[str, Run], cosines: dict[str, float], batch: int, n
         ),
         "batch": batch,
         "rounds": num_rounds,
-        "peak_gflops": {
-            name: round(rounds.PEAK_OPERATIONS / rounds.median(seconds[name]) / 1e9, 1) for name in peaks
-        },
+        "peak_gflops": {name: round(rounds.PEAK_OPERATIONS / rounds.median(seconds[name]) / 1e9, 1) for name in peaks},
         "contenders": dict(sorted(table.items(), key=lambda row: row[1]["images_per_cpu_second"])),
     }
 

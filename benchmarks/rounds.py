@@ -1,9 +1,8 @@
-"""Contenders in turn, again and again, so that what else a machine does falls on all of them: medians of CPU seconds."""
+"""Contenders in turn, again and again, so that what else a machine does falls on all of them; medians of seconds."""
 
 from __future__ import annotations
 
 import gc
-import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -18,9 +17,7 @@ _READ_NUMBERS = 64 * 2**20
 
 
 def use_threads(count: int) -> None:
-    """For torch and for libraries that read the environment; to be called before they are imported."""
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(count)
+    """For all contenders; freed memory is kept for the next tensor."""
     torch.set_num_threads(count)
     keep_freed_memory()
 

@@ -36,6 +36,7 @@ from beholder.runtime.machine import machine
 
 NEAREST = 10
 NUM_INNER, CLUSTER_ROWS = 64, 100
+NUM_TIMED = 5
 Search = Callable[[np.ndarray], np.ndarray]
 """One query to the numbers of its nearest rows."""
 
@@ -51,15 +52,17 @@ def main() -> None:
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     where = {**machine(pick_device("cpu", asked.threads)), **{n: metadata.version(n) for n in ("faiss-cpu", "usearch")}}
-    lines = []
+    tasks = {}
     for width in asked.widths:
         path = asked.out / f"rows-{asked.count}x{width}.f16"
         table, queries = draw(path, asked.count, width, asked.queries)
         truth = {kind: exact_numbers(table, rows) for kind, rows in queries.items()}
-        for name in asked.contenders:
-            task = (name, path, asked.count, width, queries, truth, asked.threads, asked.out)
+        tasks[width] = path, asked.count, width, queries, truth, asked.threads, asked.out
+    lines: list[dict[str, Any]] = []
+    for name in asked.contenders:
+        for width in asked.widths:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
-                lines.append({"width": width, "contender": name, **pool.apply(measure, (task,))})
+                lines.append({"width": width, "contender": name, **pool.apply(measure, ((name, *tasks[width]),))})
             tell(lines[-1])
             result = {"count": asked.count, "machine": where, "seed": 0, "lines": lines}
             (asked.out / "search_million.json").write_text(json.dumps(result, indent=2) + "\n")
@@ -117,15 +120,17 @@ def measure(task: tuple[Any, ...]) -> dict[str, Any]:
     for setting, search in settings:
         line["setting"] = setting
         for kind, rows in queries.items():
-            timed = rows if num_bytes else rows[:20]  # exact ones take a while
-            seconds, found = [], []
+            timed = rows if num_bytes else rows[:NUM_TIMED]  # exact ones take a while
+            seconds, cpu_seconds, found = [], [], []
             for query in timed:
-                began = time.perf_counter()
+                began, cpu = time.perf_counter(), time.process_time()
                 found.append(search(query))
                 seconds.append(time.perf_counter() - began)
+                cpu_seconds.append(time.process_time() - cpu)
             hits = [len(set(one) & set(two)) for one, two in zip(found, truth[kind].tolist(), strict=False)]
             line[f"{kind}_recall"] = float(np.mean(hits)) / NEAREST
             line[f"{kind}_ms"] = 1000 * float(np.median(seconds))
+            line[f"{kind}_cpu_ms"] = 1000 * float(np.median(cpu_seconds))
             line[f"{kind}_ms_95"] = 1000 * float(np.quantile(seconds, 0.95))
         if min(line["image_recall"], line["text_recall"]) >= 0.95:
             break
@@ -216,12 +221,12 @@ def compare_again(table: np.ndarray, numbers: np.ndarray, query: np.ndarray) -> 
     return numbers[np.argsort(-scores)[:NEAREST]]
 
 
-CONTENDERS = {"numpy": build_numpy, "exact": build_exact, "lists (faiss)": build_lists, "graph (usearch)": build_graph}
+CONTENDERS = {"numpy": build_numpy, "lists (faiss)": build_lists, "graph (usearch)": build_graph, "exact": build_exact}
 
 
 def tell(line: dict[str, Any]) -> None:
     kinds = "  ".join(
-        f"{kind} {line[f'{kind}_recall']:.3f} at {line[f'{kind}_ms']:.2f} ms (95 %: {line[f'{kind}_ms_95']:.2f})"
+        f"{kind} {line[f'{kind}_recall']:.3f} at {line[f'{kind}_ms']:.2f} ms (cpu {line[f'{kind}_cpu_ms']:.2f})"
         for kind in ("image", "text")
     )
     print(

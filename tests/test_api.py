@@ -20,6 +20,7 @@ import beholder
 from beholder.cli.main import VERBS, main
 from beholder.types import Answer, UserError
 
+NAMED_APART = ("classify", "anomaly", "similarity", "describe")
 FUNCTIONS = sorted(name for name in beholder.__all__ if name[0].islower())
 
 
@@ -86,9 +87,9 @@ class TestNames:
         with pytest.raises(AttributeError, match="'beholder' has no attribute 'clasify'"):
             beholder.clasify  # noqa: B018
 
-    @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("classify", "anomaly")])
+    @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in NAMED_APART])
     def test_a_function_and_its_verb_have_the_same_arguments_and_defaults(self, verb: str) -> None:
-        """Those of classify and anomaly differ in how images are named."""
+        """Those of the others differ in how images and texts are named."""
         module = __import__(f"beholder.cli.{verb}", fromlist=[verb])
         known = inspect.signature(getattr(beholder, verb)).parameters
         spoken = inspect.signature(getattr(module, verb)).parameters

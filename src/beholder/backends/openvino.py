@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,16 +29,20 @@ def build_openvino_int8(model: nn.Module, example: Sequence[Tensor], dtype: torc
 
     graph = _convert(model, example)
     rows = [tuple(tensor[row : row + 1].numpy() for tensor in example) for row in range(len(example[0]))]
-    quantised = nncf.quantize(
-        graph, nncf.Dataset(rows), subset_size=len(rows), model_type=nncf.ModelType.TRANSFORMER,
-    )  # fmt: skip
+    nncf.set_log_level(logging.ERROR)
+    with contextlib.redirect_stdout(io.StringIO()):  # progress bars
+        quantised = nncf.quantize(
+            graph, nncf.Dataset(rows), subset_size=len(rows), model_type=nncf.ModelType.TRANSFORMER
+        )  # fmt: skip
     return _compile(quantised, dtype)
 
 
 def _convert(model: nn.Module, example: Sequence[Tensor]) -> Any:
     import openvino
 
-    return openvino.convert_model(export_graph(Flat(frozen_copy(model)), example))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of libraries about each other
+        return openvino.convert_model(export_graph(Flat(frozen_copy(model)), example))
 
 
 def _compile(graph: Any, dtype: torch.dtype) -> Run:

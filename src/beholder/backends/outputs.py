@@ -5,13 +5,20 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from beholder.types import UserError
+
 Run = Callable[..., Sequence[Tensor]]
 """Takes what the model takes, gives the tensors of what it gives, in fp32."""
+
+Precision = Literal["fp32", "bf16", "int8"]
+BOUNDS: dict[Precision, float] = {"fp32": 1e-4, "bf16": 0.05, "int8": 0.1}
+"""How far outputs may lie from the model's own in fp32: the length of the difference over their length, in the output
+where it is largest. A loss of 0.05 is a cosine of 0.9987, one of 0.1 a cosine of 0.995."""
 
 
 def flatten(value: Any) -> list[Tensor]:
@@ -56,7 +63,9 @@ class Flat(nn.Module):
 
 def frozen_copy(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     """For inference, in that number format; the values are shared with `model` where they have it already."""
-    shared: dict[int, Any] = {id(value): nn.Parameter(value.detach(), requires_grad=False) for value in model.parameters()}
+    shared: dict[int, Any] = {
+        id(value): nn.Parameter(value.detach(), requires_grad=False) for value in model.parameters()
+    }
     shared.update({id(value): value for value in model.buffers()})
     return copy.deepcopy(model, shared).eval().to(dtype).requires_grad_(False)
 
@@ -64,6 +73,17 @@ def frozen_copy(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Modu
 def cast(inputs: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
     """Numbers in that format; counts and facts as they are."""
     return [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in inputs]
+
+
+def check_loss(found: Sequence[Tensor], expected: Sequence[Tensor], backend: str, precision: Precision) -> float:
+    """The distance. Raises UserError where it is above the bound."""
+    loss = distance(found, expected)
+    if not loss <= BOUNDS[precision]:  # also where it is no number
+        raise UserError(
+            f"backend={backend!r} in {precision} gives outputs that lie {loss:.2g} away from the model's own (length "
+            f"of the difference over theirs), more than the {BOUNDS[precision]:g} allowed; choose a higher precision."
+        )
+    return loss
 
 
 def distance(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:

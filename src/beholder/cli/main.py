@@ -18,6 +18,7 @@ VERBS = {
     "anomaly": "Which images are unusual for their domain.",
     "similarity": "How well texts go with an image.",
     "describe": "Which of your descriptions fits an image best.",
+    "search": "Which images of a folder are like a text or an image.",
     "pick": "Which images to label first.",
     "curate": "Set broken images aside and list duplicates, conflicts and odd ones.",
     "doctor": "What this machine has and what will be used.",

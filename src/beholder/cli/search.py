@@ -53,6 +53,9 @@ def search(
     )  # fmt: skip
     for one in answers:
         if one.refused is None:
-            log.result({"key": one.key, "score": one.score, **one.details}, f"  {one.score:+.3f}  {one.key}")
+            shares = (
+                "" if text is None or like is None else "  (text {text:+.3f}, like {like:+.3f})".format(**one.details)
+            )
+            log.result({"key": one.key, "score": one.score, **one.details}, f"  {one.score:+.3f}  {one.key}{shares}")
         elif json:  # people have been told the first of them
             log.result({"key": one.key, "refused": one.refused}, "")

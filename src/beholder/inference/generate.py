@@ -54,7 +54,7 @@ def stream(
     return _steps(reader, len(prompts), config, seed) if reader else iter(())
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def _steps(reader: Reader, num_rows: int, config: GenerationConfig, seed: int) -> Iterator[list[int | None]]:
     device = reader.prompts.device
     generators = [torch.Generator(device).manual_seed(seed + row) for row in range(num_rows)]

@@ -1,4 +1,4 @@
-"""Images and texts in one space out of parts that were trained apart: what such a model offers, and two ways to make it.
+"""Images and texts in one space out of parts that were trained apart: what such a model offers, and two ways to it.
 
 `ConvexNames` needs no training: an image lies where the names of what it may show lie. `LockedPair` leaves both towers
 as they are and learns a map on top of each.
@@ -6,9 +6,10 @@ as they are and learns a map on top of each.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeGuard, cast
+from typing import Any, Protocol, TypeGuard, cast, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -23,6 +24,7 @@ _SMALLEST_SPREAD = 1e-4
 """Below it a feature is a constant with rounding in it."""
 
 
+@runtime_checkable
 class PairModel(Protocol):
     """What a model of one space offers; all are torch modules (CLIP, SigLIP, `ConvexNames`, `LockedPair`)."""
 
@@ -46,26 +48,40 @@ class PairModel(Protocol):
 
 
 def is_pair_model(model: object) -> TypeGuard[PairModel]:
-    """Whether a model offers that. `isinstance` would not do: since Python 3.12 it looks past the `__getattr__` by which
-    torch's modules answer for their parameters."""
+    """Whether a model offers that. `isinstance` would not do: since Python 3.12 it looks past the `__getattr__` by
+    which torch's modules answer for their parameters."""
     return all(hasattr(model, name) for name in ("encode_images", "encode_texts", "logit_scale", "logit_bias"))
+
+
+@dataclass(frozen=True)
+class NamedClassesConfig:
+    """How a classifier's scores become a point among texts."""
+
+    num_classes: int = 1000
+    width: int = 384
+    """Of the texts' space."""
+    num_kept: int = 10
+    """The likeliest classes, whose names count."""
+    temperature: float = 2.0
+    """What scores are divided by; 1 is as published, where the likeliest name often counts for all. Chosen on
+    Caltech-101."""
 
 
 class NamedClasses(nn.Module):
     """A classifier's scores as a point among texts: the mean of the points of the likeliest class names, weighted by
     their probability (ConSE: Norouzi et al. 2013, arXiv 1312.5650)."""
 
-    def __init__(self, points: Float[Tensor, "V D"], num_kept: int = 10, temperature: float = 1.0) -> None:
+    def __init__(self, config: NamedClassesConfig = NamedClassesConfig()) -> None:
         super().__init__()
-        assert 0 < num_kept <= len(points) and temperature > 0, (num_kept, temperature)
-        self.num_kept, self.temperature = num_kept, temperature
-        self.register_buffer("points", points)
+        assert 0 < config.num_kept <= config.num_classes and config.temperature > 0, config
+        self.config = config
+        self.register_buffer("points", torch.zeros(config.num_classes, config.width))
         self.points: Tensor
 
     def forward(self, logits: Float[Tensor, "B V"]) -> Float[Tensor, "B D"]:
         """Points of unit length."""
-        shares = (logits.float() / self.temperature).softmax(1)
-        kept, classes = shares.topk(self.num_kept, dim=1)  # B k
+        shares = (logits.float() / self.config.temperature).softmax(1)
+        kept, classes = shares.topk(self.config.num_kept, dim=1)  # B k
         return F.normalize((kept[:, :, None] * self.points[classes]).sum(1), dim=1)
 
 
@@ -104,7 +120,7 @@ class FrozenImages(nn.Module):
     @property
     def width(self) -> int:
         backbone = cast(Any, self.backbone)
-        anchor = 0 if self.names is None else self.names.points.shape[1]
+        anchor = 0 if self.names is None else self.names.config.width
         return 3 * sum(backbone.map_widths) + backbone.summary_width + anchor
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B F"]:
@@ -127,9 +143,7 @@ class FrozenTexts(nn.Module):
     def width(self) -> int:
         return self.reader.config.trunk.width
 
-    def forward(
-        self, tokens: Int[Tensor, "B T"], is_real: Bool[Tensor, "B T"] | None = None
-    ) -> Float[Tensor, "B D"]:
+    def forward(self, tokens: Int[Tensor, "B T"], is_real: Bool[Tensor, "B T"] | None = None) -> Float[Tensor, "B D"]:
         return self.reader.sentence(tokens, is_real).float()
 
 
@@ -143,6 +157,8 @@ class PairMapsConfig:
     """Of the space."""
     hidden_width: int = 0
     """Of a layer between, in the image's map; 0: the map is linear."""
+    has_text_map: bool = True
+    """Whether texts are mapped too, or only centred."""
     is_anchored: bool = False
     """Whether the last `text_width` features of an image are a point among the texts already; what is learned is then
     added to that point, and to the text's, so that an untrained map leaves both where they are."""
@@ -157,7 +173,9 @@ class PairMaps(nn.Module):
 
     def __init__(self, config: PairMapsConfig) -> None:
         super().__init__()
-        assert not config.is_anchored or config.width == config.text_width, "a point that is moved stays in its space"
+        is_text_space = config.width == config.text_width
+        assert is_text_space or not config.is_anchored, "a point that is moved stays in its space"
+        assert is_text_space or config.has_text_map, "texts that are not mapped stay in their space"
         self.config = config
         for name, width in (("image", config.image_width), ("text", config.text_width)):
             self.register_buffer(f"{name}_mean", torch.zeros(width))
@@ -166,8 +184,9 @@ class PairMaps(nn.Module):
         self.image_scale: Tensor
         self.text_mean: Tensor
         self.text_scale: Tensor
-        self.image_map = _map(config.image_width, config.hidden_width, config.width, starts_silent=config.is_anchored)
-        self.text_map = _map(config.text_width, 0, config.width, starts_silent=config.is_anchored)
+        silent = config.is_anchored
+        self.image_map = _map(config.image_width, config.hidden_width, config.width, starts_silent=silent)
+        self.text_map = _map(config.text_width, 0, config.width, starts_silent=silent) if config.has_text_map else None
         self.logit_scale = nn.Parameter(torch.tensor(config.logit_scale))
         self.logit_bias = None if config.logit_bias is None else nn.Parameter(torch.tensor(config.logit_bias))
 
@@ -179,20 +198,32 @@ class PairMaps(nn.Module):
             self.get_buffer(f"{name}_mean").copy_(features.mean(0))
             self.get_buffer(f"{name}_scale").copy_(torch.where(spread > _SMALLEST_SPREAD, spread, 1.0))
 
+    @torch.no_grad()
+    def blend(self, share: float) -> None:
+        """Go back towards the untrained maps until this share of what was learned is left (Wortsman et al. 2021, arXiv
+        2109.01903: what is forgotten comes back faster than what was learned goes)."""
+        assert self.config.is_anchored and not self.config.hidden_width, "only a sum can be blended"
+        for linear in (self.image_map[-1], *([] if self.text_map is None else [self.text_map[-1]])):
+            for parameter in linear.parameters():
+                parameter.mul_(share)
+
     def encode_images(self, features: Float[Tensor, "B F"]) -> Float[Tensor, "B C"]:
         """Points of unit length."""
-        seen = F.dropout((features - self.image_mean) / self.image_scale, self.config.dropout, self.training)
-        moved = self.image_map(seen)
+        seen = (features - self.image_mean) / self.image_scale / self.config.image_width**0.5  # of length about 1
+        moved = self.image_map(F.dropout(seen, self.config.dropout, self.training))
         if self.config.is_anchored:
-            moved = moved + features[:, -self.config.text_width :]
+            moved = moved + features[:, -self.config.text_width :] - self.text_mean
         return F.normalize(moved, dim=1)
 
     def encode_texts(
         self, features: Float[Tensor, "B D"], is_real: Bool[Tensor, "B ..."] | None = None
     ) -> Float[Tensor, "B C"]:
         """Points of unit length; features have no padding, so that nothing is asked of `is_real`."""
-        moved = self.text_map((features - self.text_mean) / self.text_scale)
-        return F.normalize(moved + features if self.config.is_anchored else moved, dim=1)
+        centred = features - self.text_mean
+        if self.text_map is None:
+            return F.normalize(centred, dim=1)
+        moved = self.text_map(centred / self.text_scale / self.config.text_width**0.5)
+        return F.normalize(moved + centred if self.config.is_anchored else moved, dim=1)
 
 
 class LockedPair(nn.Module):
@@ -227,9 +258,9 @@ class LockedPair(nn.Module):
 def _map(num_inputs: int, hidden_width: int, width: int, *, starts_silent: bool) -> nn.Sequential:
     widths = [num_inputs, hidden_width, width] if hidden_width else [num_inputs, width]
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(widths):
         linear = nn.Linear(inputs, outputs)
-        nn.init.normal_(linear.weight, std=inputs**-0.5)
+        nn.init.normal_(linear.weight, std=0.05)
         nn.init.zeros_(linear.bias)
         layers += [linear, nn.GELU()]
     last = layers[-2]

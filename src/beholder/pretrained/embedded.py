@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from beholder.models.conv import EfficientNetLite
 from beholder.models.pairs import ConvexNames
 from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.pair_folder import load_pair_folder
@@ -25,7 +26,7 @@ def load_convex_names() -> Foreign:
     """The same towers without any training on pairs: an image lies among the names that ImageNet's classifier gives it
     (ConSE: Norouzi et al. 2013, arXiv 1312.5650)."""
     towers = embedded_towers()
-    names = towers.images.names
-    assert names is not None
-    model = ConvexNames(towers.images.backbone, towers.texts.reader, names).eval().requires_grad_(False)
+    names, backbone = towers.images.names, towers.images.backbone
+    assert names is not None and isinstance(backbone, EfficientNetLite)
+    model = ConvexNames(backbone, towers.texts.reader, names).eval().requires_grad_(False)
     return Foreign("convex_names", model, None, towers.pixels, towers.words, WEIGHTS)

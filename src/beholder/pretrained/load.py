@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from beholder.pretrained.bundle import Bundle, load_bundle
+from beholder.pretrained.embedded import DEFAULT_PAIRS, load_embedded
 from beholder.pretrained.hub import find_snapshot, parse_name
 from beholder.pretrained.huggingface.foreign import Foreign, load_foreign
+from beholder.pretrained.pair_folder import load_pair_folder
 from beholder.runtime.files import read_json
 from beholder.types import UserError
 
@@ -14,10 +16,13 @@ from beholder.types import UserError
 def load(name: str | Path) -> Bundle | Foreign:
     """A ready model: from a model folder, from the run folder that holds one, from a folder as the Hugging Face hub has
     it, or by a name of the hub, `owner/name` or `owner/name@revision`, which is looked for in the local cache first.
+    "embedded" is the model of images and texts that needs no hub.
 
     Raises UserError when there is none, or it is broken or of an unknown kind.
     """
     folder = Path(name)
+    if name == DEFAULT_PAIRS and not folder.exists():
+        return load_embedded()
     if not folder.exists() and isinstance(name, str):
         hub_name = parse_name(name)
         if hub_name is not None and (hub_name.is_told or not _is_below_a_folder(folder)):
@@ -27,6 +32,8 @@ def load(name: str | Path) -> Bundle | Foreign:
     keys = _keys(folder / "config.json")
     if "format" not in keys and "model_type" in keys:
         return load_foreign(folder)
+    if {"format", "kind"} <= keys:
+        return load_pair_folder(folder)
     if keys and "format" not in keys:
         raise UserError(
             f"{folder / 'config.json'} has neither the format of a model folder nor the model_type of one of the "

@@ -7,18 +7,26 @@ Towers that come out of packages are named, not stored; any other is in the fold
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from beholder.checkpoint.files import load_into, load_tensors, save_tensors
 from beholder.config import from_json, to_json
 from beholder.models.bert import BERT, BERTConfig
 from beholder.models.families import BackboneSpec, build, specify
-from beholder.models.pairs import FrozenImages, FrozenTexts, LockedPair, PairMaps, PairMapsConfig
+from beholder.models.pairs import (
+    FrozenImages,
+    FrozenTexts,
+    LockedPair,
+    NamedClasses,
+    NamedClassesConfig,
+    PairMaps,
+    PairMapsConfig,
+)
 from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.huggingface.words import read_words, write_words
 from beholder.pretrained.towers import Towers, embedded_images, embedded_texts
@@ -29,6 +37,8 @@ from beholder.types import UserError
 
 KIND = "pairs"
 FORMAT = 1
+_STEP = ".step"
+"""Ends the name of what a row of bytes is multiplied with."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,8 @@ class PairFolder:
     """None: EfficientNet-Lite0 from its package."""
     text: BERTConfig | None = None
     """None: MiniLM from its package."""
+    names: NamedClassesConfig | None = None
+    """Names of classes whose points are stored, where the image's features end in one."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What is known beside the weights: data, seeds, figures, versions. JSON values."""
     kind: str = KIND
@@ -53,15 +65,17 @@ def save_pair_folder(
     *,
     facts: dict[str, Any],
     card: str,
-    matrices: torch.dtype = torch.float32,
+    is_small: bool = False,
 ) -> None:
-    """Write the folder; the weights come last. `matrices`: how the maps' are stored; half precision moves a point by a
-    thousandth."""
+    """Write the folder; the weights come last. `is_small`: matrices of maps and names as bytes, with a step for each
+    row; points move by less than a hundredth."""
     folder.mkdir(parents=True, exist_ok=True)
-    tensors: dict[str, Tensor] = {
-        f"maps.{name}": value.to(matrices) if value.ndim > 1 else value for name, value in maps.state_dict().items()
-    }
-    image, text = None, None
+    tensors = {f"maps.{name}": value for name, value in maps.state_dict().items()}
+    image, text, names = None, None, towers.images.names
+    if names is not None:
+        tensors["names.points"] = names.points
+    if is_small:
+        tensors = {part: value for name, one in tensors.items() for part, value in _as_bytes(name, one).items()}
     if not towers.has_embedded_images:
         backbone = towers.images.backbone
         image = specify(backbone)
@@ -73,13 +87,14 @@ def save_pair_folder(
         write_words(folder, towers.words)
     write_json(folder / "preprocess.json", to_json(towers.pixels))
     write_text(folder / "README.md", card)
-    write_json(folder / "config.json", to_json(PairFolder(maps.config, image, text, facts)))
+    described = PairFolder(maps.config, image, text, None if names is None else names.config, facts)
+    write_json(folder / "config.json", to_json(described))
     save_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
 
 
 def load_pair_folder(folder: Path) -> Foreign:
-    """A `LockedPair` in evaluation mode, on the CPU. Raises UserError that names what is wrong with the folder, or which
-    package its towers need."""
+    """A `LockedPair` in evaluation mode, on the CPU. Raises UserError that names what is wrong with the folder, or
+    which package its towers need."""
     path = folder / "config.json"
     try:
         described = from_json(PairFolder, read_json(path))
@@ -95,7 +110,7 @@ def load_pair_folder(folder: Path) -> Foreign:
     weights = folder / "model.safetensors"
     tensors = load_tensors(weights)
     texts, words = _texts(folder, described, tensors)
-    images = _images(described, tensors, weights, texts, words)
+    images = _images(described, tensors, weights)
     maps = PairMaps(described.maps)
     load_into(maps, _part(tensors, "maps."), weights)
     model = LockedPair(images, texts, maps).eval().requires_grad_(False)
@@ -115,19 +130,32 @@ def _texts(folder: Path, described: PairFolder, tensors: dict[str, Tensor]) -> t
     return FrozenTexts(reader), read_words(folder, values)
 
 
-def _images(
-    described: PairFolder, tensors: dict[str, Tensor], weights: Path, texts: FrozenTexts, words: Words
-) -> FrozenImages:
-    if described.image is None:
-        return embedded_images(texts, words) if described.maps.is_anchored else embedded_images()
-    backbone = build(described.image)
-    load_into(backbone, _part(tensors, "image."), weights)
-    return FrozenImages(backbone)
+def _images(described: PairFolder, tensors: dict[str, Tensor], weights: Path) -> FrozenImages:
+    if described.image is not None:
+        backbone = build(described.image)
+        load_into(backbone, _part(tensors, "image."), weights)
+        return FrozenImages(backbone.eval())
+    if described.names is None:
+        return embedded_images()
+    names = NamedClasses(described.names)
+    load_into(names, _part(tensors, "names."), weights)
+    return embedded_images(names)
+
+
+def _as_bytes(name: str, tensor: Tensor) -> dict[str, Tensor]:
+    if tensor.ndim != 2 or not name.startswith(("maps.", "names.")):
+        return {name: tensor}
+    step = tensor.abs().amax(1).clamp_min(torch.finfo(torch.float32).tiny) / 127
+    return {name: (tensor / step[:, None]).round().to(torch.int8), f"{name}{_STEP}": step}
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
+    """Tensors under that prefix, without it; bytes times their steps."""
+    found = {}
+    for name, tensor in tensors.items():
+        if not name.startswith(prefix) or name.endswith(_STEP):
+            continue
+        if f"{name}{_STEP}" in tensors:
+            tensor = tensor.float() * tensors[f"{name}{_STEP}"][:, None]
+        found[name.removeprefix(prefix)] = tensor
+    return found

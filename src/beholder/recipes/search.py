@@ -77,16 +77,16 @@ def search(
 
     with told_kindly(folder, "--index"):
         vectors = update_index(folder, origin, source, limits, embed, log)
-        told = {key: entry.refused for key, entry in vectors.entries.items() if entry.refused is not None}
+        told = {key: entry.refused for key, entry in vectors.table.entries.items() if entry.refused is not None}
         refused = sorted([*source.refused, *(Refused(*pair) for pair in told.items())], key=lambda one: one.key)
         _tell_broken(refused, folder / "quarantine.jsonl", log)
-    if not vectors.num_live:
+    if not vectors.table.num_live:
         raise UserError(f"Not one image of {photos} can be read; {folder / 'quarantine.jsonl'} has the reasons.")
     begun = time.perf_counter()
     answers = search_index(vectors, count, **asked)
     way = "all of them compared" if vectors.is_exact else "approximate"
     milliseconds = 1000 * (time.perf_counter() - begun)
-    log.stage("Search", f"{counted(vectors.num_live, 'embedding')} in {milliseconds:.0f} ms ({way})")
+    log.stage("Search", f"{counted(vectors.table.num_live, 'embedding')} in {milliseconds:.0f} ms ({way})")
     places = {sample.key: sample.path for sample in source.samples}
     found = [replace(one, details={**one.details, "path": _text(places[one.key])}) for one in answers]
     return found + [Answer(one.key, refused=one.reason) for one in refused]

@@ -10,7 +10,7 @@ from beholder.models.pairs import FrozenImages, FrozenTexts
 from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.embedded import DEFAULT_PAIRS
 from beholder.pretrained.load import load
-from beholder.pretrained.towers import Towers, embedded_images, embedded_texts
+from beholder.pretrained.towers import Towers, embedded_images, embedded_names, embedded_texts
 from beholder.tokenizers.pixels import PixelConfig
 from beholder.tokenizers.text import Words
 from beholder.types import UserError
@@ -19,12 +19,16 @@ from beholder.types import UserError
 def open_towers(image: str, text: str) -> Towers:
     """The towers that these names mean. Raises UserError when one is of a kind that cannot be a tower."""
     texts, words = embedded_texts() if text == DEFAULT_PAIRS else _texts(text)
-    images, pixels = (embedded_images(texts, words), PixelConfig()) if image == DEFAULT_PAIRS else _images(image)
+    if image != DEFAULT_PAIRS:
+        images, pixels = _images(image)
+    else:
+        names = embedded_names(texts, words) if text == DEFAULT_PAIRS else None
+        images, pixels = embedded_images(names), PixelConfig()
     return Towers(images, texts, pixels, words, image == DEFAULT_PAIRS, text == DEFAULT_PAIRS)
 
 
 def _images(name: str) -> tuple[FrozenImages, PixelConfig]:
-    """Of a model that adapt made, the backbone that it adapted: the last one, at the size that `preprocess.json` has."""
+    """Of a model that adapt made, the backbone that it adapted: the last one."""
     loaded = load(name)
     backbone: nn.Module = loaded.model.embedder.backbones[-1] if isinstance(loaded, Bundle) else loaded.model
     if not any(type(backbone) is family.module for family in FAMILIES.values()):

@@ -1,48 +1,52 @@
-"""`train_pairs`: two frozen towers and your own pairs of images and texts to one space (locked towers: Zhai et al. 2021,
-arXiv 2111.07991).
+"""`train_pairs`: two frozen towers and your own pairs of images and texts to one space (locked towers: Zhai et al.
+2021, arXiv 2111.07991).
 
     python -m beholder.recipes.train_pairs photos/ --out runs/pairs
 
-Hardware: any CPU; images are looked at once, about 50 a second and core, and training itself takes seconds. It ends with
-recall on pairs held out, beside ridge regression and canonical correlation between the same towers, which had the same
-choice of settings on the same validation pairs.
+Hardware: any CPU; images are looked at once, some tens a second and core, and training itself takes seconds. It ends
+with recall on pairs held out, beside ridge regression and canonical correlation between the same towers, which had the
+same choice of settings on the same validation pairs.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from beholder.config import to_json
 from beholder.data.curate import curate
 from beholder.data.decode import Limits
 from beholder.data.parallel import decoded
-from beholder.data.pairs import PairStream
 from beholder.data.sources import read_source
 from beholder.data.split import combine_groups, grouped_folds
-from beholder.metrics.retrieval import match_ranks, recall_at
-from beholder.models.pairs import PairMaps, PairMapsConfig
-from beholder.objectives.contrastive import Contrastive, ContrastiveConfig
+from beholder.models.pairs import PairMaps
 from beholder.pretrained.embedded import DEFAULT_PAIRS
 from beholder.pretrained.pair_folder import save_pair_folder
 from beholder.pretrained.towers import Towers, place_texts
+from beholder.recipes.pair_maps import (
+    RECALLS,
+    Pairs,
+    PairsConfig,
+    best,
+    closed_form_candidates,
+    learned_candidates,
+    recalls,
+    take_apart,
+)
 from beholder.recipes.towers import open_towers
 from beholder.runtime.device import Device, pick_device
-from beholder.runtime.files import refuse_inside, told_kindly
+from beholder.runtime.files import refuse_inside, told_kindly, write_whole
 from beholder.runtime.log import Log
 from beholder.runtime.run_folder import RunFolder
-from beholder.runtime.seed import seed_everything
+from beholder.runtime.seed import derive
 from beholder.tokenizers.pixels import prepare
-from beholder.train.closed_form import correlation_maps, decompose, ridge_maps
-from beholder.train.loop import Plan, train
 from beholder.types import Sample, UserError
 from beholder.version import VERSION
 
@@ -51,73 +55,180 @@ _NUM_FOLDS = 5
 _FEWEST = 20
 """Pairs in each part, below which a recall says nothing."""
 _IMAGES_AT_ONCE = 16
-_RECALLS = (1, 5, 10)
 
 
-@dataclass(frozen=True)
-class PairsConfig:
-    """How the maps are trained; of several weight decays the one with the best recall on the validation part is kept."""
+def train_pairs(
+    data: str | Path,
+    *,
+    out: str | Path,
+    image: str = DEFAULT_PAIRS,
+    text: str = DEFAULT_PAIRS,
+    loss: Literal["softmax", "sigmoid"] | None = None,
+    config: PairsConfig | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
+    log: Log | None = None,
+) -> dict[str, Any]:
+    """Train on the folder's pairs, tell the recall on those held out, and write the run folder `out` with its `model/`:
+    the trained maps, or those of a baseline where they were better on the validation part.
 
-    loss: Literal["softmax", "sigmoid"] = "softmax"
-    width: int = 256
-    """Of the space; where the image's features end in a point among texts, the space is that of the texts."""
-    hidden_width: int = 0
-    """Of a layer between, in the image's map; 0: the map is linear."""
-    num_steps: int = 400
-    batch_size: int = 256
-    lr: float = 1e-3
-    weight_decays: tuple[float, ...] = (0.1, 0.5, 2.0)
-    dropout: float = 0.3
-    """Share of an image's features that a step does not see."""
-    strengths: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
-    """Penalties from which the two baselines choose."""
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Features of all pairs: one row an image, one row a distinct text."""
-
-    images: Float[Tensor, "n F"]
-    texts: Float[Tensor, "m D"]
-    text_of: Int[np.ndarray, " n"]
-    """Row of each image's text."""
-
-    def part(self, rows: Int[np.ndarray, " k"]) -> Pairs:
-        """Those images, and their texts only."""
-        kept, text_of = np.unique(self.text_of[rows], return_inverse=True)
-        return Pairs(self.images[rows], self.texts[kept], text_of.reshape(-1))
-
-
-def recalls(maps: PairMaps, pairs: Pairs) -> dict[str, float]:
-    """Recall at 1, 5 and 10 of an image's text among all texts and of a text's image among all images, and their mean.
-
-    Texts that are there for several images are one text, and any of its images is right.
+    `data`: images with a text each (`x.png` + `x.txt`, or a table with a column text, caption or captions), or with a
+    class, whose name is then the text. `image` and `text` name the towers: "embedded", or what `load` opens. Splits
+    that the data name are kept; otherwise a fifth is held out and a fifth validates, duplicates and groups together.
+    Raises UserError for fewer than 20 pairs in a part, and for what the towers cannot be.
     """
-    with torch.inference_mode():
-        scores = (maps.encode_images(pairs.images) @ maps.encode_texts(pairs.texts).T).numpy()
-    is_match = pairs.text_of[:, None] == np.arange(len(pairs.texts))
-    told = {}
-    for name, ranks in (("text", match_ranks(scores, is_match)), ("image", match_ranks(scores.T, is_match.T))):
-        told |= {f"{name}_recall_at_{k}": recall_at(ranks, k) for k in _RECALLS}
-    return {**told, "mean_recall": float(np.mean(list(told.values())))}
-
-
-def learn_maps(
-    pairs: Pairs, config: PairsConfig, weight_decay: float, folder: Path, device: Device, *, is_anchored: bool, seed: int
-) -> PairMaps:
-    """Maps trained with the contrastive objective on these pairs, on the CPU, in evaluation mode."""
-    seed_everything(seed, "maps")
-    width = pairs.texts.shape[1] if is_anchored else config.width
-    maps = PairMaps(
-        PairMapsConfig(
-            pairs.images.shape[1], pairs.texts.shape[1], width, config.hidden_width, is_anchored, config.dropout,
-            logit_bias=-10.0 if config.loss == "sigmoid" else None,
+    log, out, config = log or Log(quiet=True), Path(out), config or PairsConfig()
+    config = config if loss is None else replace(config, loss=loss)
+    refuse_inside(out, Path(data))
+    asked = {"recipe": "train_pairs", "data": str(data), "image": image, "text": text, "seed": seed}
+    picked = pick_device(device, threads)
+    with RunFolder.open(out, {**asked, "config": to_json(config)}) as run:
+        towers = open_towers(image, text)
+        samples, parts = _read(run, Path(data), Limits(max_pixels=max_pixels), picked, seed, log)
+        pairs = look_at_pairs(samples, towers, run.scratch("features"), Limits(max_pixels=max_pixels), picked, log)
+        learned, asked_of, held_out = (
+            pairs.part(np.flatnonzero(parts == name)) for name in ("train", "validation", "test")
         )
+
+        def judge(maps: PairMaps) -> float:
+            return recalls(maps, asked_of)["mean_recall"]
+
+        results: dict[str, Any] = {"num_pairs": {n: int((parts == n).sum()) for n in ("train", "validation", "test")}}
+        log.stage("Train", f"{len(learned.images):,} pairs, {config.num_steps:,} steps")
+        made = {"locked": best(learned_candidates(learned, config, run.path / "checkpoints", picked, seed), judge)}
+        apart = take_apart(learned)
+        for kind in ("ridge", "cca"):
+            made[kind] = best(closed_form_candidates(kind, *apart, config), judge)
+        for kind, (chosen, maps) in made.items():
+            results[kind] = {**recalls(maps, held_out), "validation": judge(maps), "chosen": chosen}
+        results["shipped"] = shipped = max(made, key=lambda kind: results[kind]["validation"])
+        results["chance"] = {f"text_recall_at_{k}": min(1.0, k / len(held_out.texts)) for k in RECALLS}
+        facts = {"made_by": f"beholder {VERSION} train_pairs", **asked, "held_out": results}
+        with told_kindly(out):
+            save_pair_folder(out / "model", towers, made[shipped][1], facts=facts, card=_card(results, asked))
+        for kind in made:
+            log.stage(kind.capitalize(), _sentence(results[kind]))
+        log.stage("Model", f"{shipped}, the best on the validation part: {out / 'model'}")
+        run.finish(results)
+    return results
+
+
+def look_at_pairs(
+    samples: Sequence[Sample], towers: Towers, folder: Path, limits: Limits, device: Device, log: Log
+) -> Pairs:
+    """Features of all pairs, each distinct text once; images' are kept in `folder`, so that they are seen once."""
+    listed = list(dict.fromkeys(text_of(sample) for sample in samples))
+    rows = {text: row for row, text in enumerate(listed)}
+    towers.images.to(device.torch_device)
+    towers.texts.to(device.torch_device)
+    path = folder / "images.npy"
+    if not path.exists():
+        seen = []
+        with log.progress("Look", len(samples)) as advance, torch.inference_mode():
+            images = decoded(samples, limits, device.num_threads)
+            for batch in iter(lambda: list(itertools.islice(images, _IMAGES_AT_ONCE)), []):
+                seen.append(towers.images(prepare(batch, towers.pixels).to(device.torch_device)).cpu().numpy())
+                advance(len(batch))
+        with told_kindly(folder):
+            write_whole(path, lambda temporary: _save(temporary, np.concatenate(seen)))
+    texts = place_texts(towers.texts, towers.words, listed).cpu()
+    texts_of = [np.array([rows[text_of(sample)]]) for sample in samples]
+    return Pairs(torch.from_numpy(np.load(path)), texts, texts_of, towers.images.names is not None)
+
+
+def text_of(sample: Sample) -> str:
+    """The sample's text, or its class as words."""
+    return sample.text or (sample.label or "").replace("_", " ").strip()
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with path.open("wb") as handle:
+        np.save(handle, array)
+
+
+def _read(
+    run: RunFolder, data: Path, limits: Limits, device: Device, seed: int, log: Log
+) -> tuple[list[Sample], np.ndarray]:
+    """Readable samples that have a text, and the part of each."""
+    source = read_source(data)
+    if not any(sample.text for sample in source.samples):
+        source = read_source(data, labels="auto")
+    log.stage("Read", source.description)
+    folder = run.scratch("survey")
+    curation = curate(
+        source, folder, limits=limits, num_workers=device.num_threads, log=log,
+        quarantine_file=run.path / "quarantine.jsonl",
     )  # fmt: skip
-    maps.standardise(pairs.images, pairs.texts)
-    stream = PairStream(
-        pairs.images, pairs.texts, pairs.text_of[:, None], batch_size=min(config.batch_size, len(pairs.images)), seed=seed
+    kept = [row for row, sample in enumerate(curation.samples) if text_of(sample)]
+    samples, clusters = [curation.samples[row] for row in kept], curation.cluster[kept]
+    if len(samples) < len(curation.samples):
+        log.warn(f"{len(curation.samples) - len(samples):,} images without a text are left out")
+    parts = np.array([sample.split or "" for sample in samples])
+    names = ("test", "validation", "train")
+    if not all((parts == name).any() for name in names):
+        groups = [hash_of(sample.group or sample.key) for sample in samples]
+        folds = grouped_folds([None] * len(samples), combine_groups(clusters, np.array(groups)), _NUM_FOLDS, seed)
+        parts = np.array([names[min(fold, 2)] for fold in folds.tolist()])
+    few = next((name for name in names if (parts == name).sum() < _FEWEST), None)
+    if few is not None:
+        raise UserError(
+            f"{data} has {int((parts == few).sum())} pairs of an image and a text for the {few} part and at least "
+            f"{_FEWEST} are needed; give more pairs."
+        )
+    return samples, parts
+
+
+def hash_of(name: str) -> int:
+    """A number that stands for a group's name."""
+    return derive(0, name)
+
+
+def _sentence(told: Mapping[str, Any]) -> str:
+    shown = []
+    for name in ("text", "image"):
+        shares = "/".join(f"{told[f'{name}_recall_at_{k}']:.1%}" for k in RECALLS)
+        shown.append(f"{name} {shares}")
+    return f"recall at 1/5/10: {', '.join(shown)}"
+
+
+def _card(results: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    lines = [f"- {kind}: {_sentence(results[kind])}" for kind in ("locked", "ridge", "cca")]
+    return (
+        "# Images and texts in one space\n\n"
+        f"Maps ({results['shipped']}) on top of two frozen towers (images: {asked['image']}; texts: {asked['text']}), "
+        f"trained on {asked['data']} by beholder {VERSION}, `train_pairs`.\n\n"
+        f"On {results['num_pairs']['test']:,} pairs held out:\n\n" + "\n".join(lines) + "\n"
     )
-    plan = Plan(config.num_steps, config.lr, config.num_steps // 20, weight_decay, seed=seed)
-    train(maps, Contrastive(ContrastiveConfig(config.loss)), stream, plan=plan, device=device, folder=folder)
-    return maps.cpu().eval().requires_grad_(False)
+
+
+def main() -> int:
+    """`python -m beholder.recipes.train_pairs DATA --out RUN`; the exit code is 2 for a user's mistake."""
+    from cyclopts import App, CycloptsError, Parameter
+
+    app = App(name="train_pairs", result_action="return_value", default_parameter=Parameter(negative=()))
+
+    @app.default
+    def run(  # pyright: ignore[reportUnusedFunction]
+        data: Path, /, *, out: Path, image: str = DEFAULT_PAIRS, text: str = DEFAULT_PAIRS,
+        loss: Literal["softmax", "sigmoid"] = "softmax", steps: int = 300, seed: int = 0, device: str = "auto",
+        threads: int | None = None, json: bool = False,
+    ) -> None:  # fmt: skip
+        """Train maps between two frozen towers on your own pairs of images and texts."""
+        config = PairsConfig(loss=loss, num_steps=steps)
+        train_pairs(
+            data, out=out, image=image, text=text, config=config, seed=seed, device=device, threads=threads,
+            log=Log(as_json=json),
+        )  # fmt: skip
+
+    try:
+        app(sys.argv[1:], exit_on_error=False, print_error=False)
+    except (UserError, CycloptsError) as error:
+        print(f"beholder: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -101,7 +101,7 @@ def open_finder(model: Foreign | Bundle, name: str, device: Device) -> Finder:
 
         return Finder(name, identify(vit, to_json(pixels)), see)
     space = open_space(model, device)
-    return Finder(name, identify(space.model, to_json(space.pixels)), space.place_arrays, space)
+    return Finder(name, identify(cast(nn.Module, space.model), to_json(space.pixels)), space.place_arrays, space)
 
 
 def identify(module: nn.Module, described: Any) -> str:
@@ -128,11 +128,11 @@ def search(
     """
     points = {name: point for name, point in (("text", text), ("like", like)) if point is not None}
     assert points, "a search has a text or a picture"
-    (found,) = index.search(_join(list(points.values()), index)[None], count)
-    rows = index.rows_of([one.key for one in found])
+    found = index.search(_join(list(points.values()), index), count)
+    rows = index.table.view.read([index.table.entries[one.key].row or 0 for one in found])
     cosines = {name: (rows @ point).tolist() for name, point in points.items()}
     return [
-        Answer(one.key, score=one.score, details={name: values[rank] for name, values in cosines.items()})
+        Answer(one.key, score=_cosine(one.score), details={name: _cosine(of[rank]) for name, of in cosines.items()})
         for rank, one in enumerate(found)
     ]
 
@@ -140,10 +140,16 @@ def search(
 def _join(points: Sequence[Float[Tensor, " C"]], index: VectorIndex) -> Float[Tensor, " C"]:
     if len(points) == 1:
         return points[0]
-    sample = index.sample(_NUM_SAMPLED)
+    view = index.table.view
+    sample = view.read(view.rows[:: max(1, len(view.rows) // _NUM_SAMPLED)])
     spreads = [float((sample @ point).std(correction=0)) if len(sample) else 0.0 for point in points]
     weighed = [point / (spread if spread > 0 else 1.0) for point, spread in zip(points, spreads, strict=True)]
     return F.normalize(torch.stack(weighed).sum(0), dim=0)
+
+
+def _cosine(product: float) -> float:
+    """Half precision leaves rows a little longer or shorter than one."""
+    return max(-1.0, min(1.0, product))
 
 
 def _decode(sample: Sample, limits: Limits) -> np.ndarray | str:

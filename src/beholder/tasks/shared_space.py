@@ -1,4 +1,5 @@
-"""Images and texts as points of one space, by a model with a tower for each (CLIP, SigLIP)."""
+"""Images and texts as points of one space, by a model with a tower for each (CLIP, SigLIP, the
+embedded one)."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from beholder.data.decode import Limits
-from beholder.models.clip import CLIP
+from beholder.models.pairs import PairModel, is_pair_model
 from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.runtime.device import Device
@@ -38,7 +39,7 @@ class Placed:
 class SharedSpace:
     """A model that reads both, ready on its device."""
 
-    model: CLIP
+    model: PairModel
     pixels: PixelConfig
     words: Words
     device: Device
@@ -96,11 +97,13 @@ def open_space(model: Foreign | Bundle, device: Device) -> SharedSpace:
     """The model's space. Raises UserError when it reads no texts, or came without a tokenizer or preprocessing."""
     if isinstance(model, Bundle):
         raise UserError(
-            "A model that adapt made reads no texts; name one that does, such as openai/clip-vit-base-patch32."
-        )
-    if not isinstance(model.model, CLIP):
-        raise UserError(
-            f"{model.source} ({model.kind}) has no towers for images and texts; name a model that has, such as "
+            "A model that adapt made reads no texts; name one that does, such as embedded or "
             "openai/clip-vit-base-patch32."
         )
-    return SharedSpace(model.model.to(device.torch_device), model.need_pixels(), model.need_words(), device)
+    placed = model.model.to(device.torch_device)
+    if not is_pair_model(placed):
+        raise UserError(
+            f"{model.source} ({model.kind}) has no towers for images and texts; name a model that has, such as "
+            "embedded or openai/clip-vit-base-patch32."
+        )
+    return SharedSpace(placed, model.need_pixels(), model.need_words(), device)

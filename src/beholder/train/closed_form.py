@@ -60,12 +60,12 @@ def ridge_maps(images: Decomposed, texts: Decomposed, strength: float) -> PairMa
 
 
 def correlation_maps(
-    images: Decomposed, texts: Decomposed, strength: float, width: int, power: float = 1.0
+    images: Decomposed, texts: Decomposed, of_images: float, of_texts: float, width: int, power: float = 1.0
 ) -> PairMaps:
-    """Both to the `width` directions in which they agree best (Hotelling 1936), with `strength` added to every variance;
-    directions are weighted by their correlation to the `power`, which ranks better than equal weights (Gong et al. 2012,
-    arXiv 1212.4522)."""
-    white = [1 / (one.sizes.square() + strength).sqrt() for one in (images, texts)]
+    """Both to the `width` directions in which they agree best (Hotelling 1936), with a penalty added to every
+    variance; directions are weighted by their correlation to the `power`, which ranks better than equal weights (Gong
+    et al. 2012, arXiv 1212.4522)."""
+    white = [1 / (one.sizes.square() + added).sqrt() for one, added in ((images, of_images), (texts, of_texts))]
     between = (white[0] * images.sizes)[:, None] * (images.rows.T @ texts.rows) * (white[1] * texts.sizes)
     left, agreement, right = torch.linalg.svd(between, full_matrices=False)
     width = min(width, len(agreement))
@@ -83,8 +83,10 @@ def _assemble(
         maps.get_buffer(f"{name}_mean").copy_(parts.mean)
         maps.get_buffer(f"{name}_scale").copy_(parts.scale)
     with torch.no_grad():
-        for linear, weight in ((maps.image_map[0], image), (maps.text_map[0], text)):
+        for layers, weight in ((maps.image_map, image), (maps.text_map, text)):
+            assert layers is not None
+            linear = layers[0]
             assert isinstance(linear, nn.Linear)
-            linear.weight.copy_(weight)
+            linear.weight.copy_(weight * weight.shape[1] ** 0.5)  # which the maps divide by
             linear.bias.zero_()
     return maps.eval().requires_grad_(False)

@@ -12,10 +12,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+QUICK = 1.702
+
 
 def quick_gelu(x: Tensor) -> Tensor:
     """x sigmoid(1.702 x), with which OpenAI's CLIP was trained; taking gelu instead costs accuracy without a word."""
-    return x * torch.sigmoid(1.702 * x)
+    return x * torch.sigmoid(QUICK * x)
 
 
 Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "silu"]
@@ -52,7 +54,16 @@ class MLP(nn.Module):
         self.narrow = nn.Linear(inner, width, bias=config.has_bias)
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        if self.config.activation == "quick_gelu" and self.config.has_bias and not self.config.is_gated:
+            return self._quick(x)
         return self.narrow(bend(self.widen(x), self.activation, self.config.is_gated))
+
+    def _quick(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        """y sigmoid(y) / 1.702 of y = 1.702 x: one pass over the widest tensor instead of three, because products of
+        matrices take in both factors for nothing."""
+        widen, narrow = self.widen, self.narrow
+        y = torch.addmm(widen.bias, x.flatten(0, 1), widen.weight.T, beta=QUICK, alpha=QUICK)
+        return torch.addmm(narrow.bias, F.silu(y), narrow.weight.T, alpha=1 / QUICK).view_as(x)
 
 
 def bend(wide: Tensor, activation: Callable[[Tensor], Tensor], is_gated: bool) -> Tensor:

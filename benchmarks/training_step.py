@@ -1,0 +1,159 @@
+"""One training step on a CPU: ViT-S/16 and GPT-2's shape, ours beside transformers, in seconds and memory.
+
+    python benchmarks/training_step.py --rounds 7 > training_step.json
+
+The same batch, loss, random weights and optimizer (torch's fused AdamW) on both sides; ours are read from theirs, so
+that the losses of the first step must be equal, and are told. No dropout. Steps take turns in one process, and CPU
+seconds of one thread are compared as the median ratio over rounds. `peak_megabytes` is what a step needs on top of what
+is held between steps (weights, moments and gradients are the same on both sides), in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import multiprocessing
+import re
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rounds
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from beholder.models.gpt import GPT
+from beholder.models.vit import ViT
+from beholder.pretrained.huggingface.checkpoint import read_checkpoint
+from beholder.runtime.device import release_freed_memory
+
+SIDE, NUM_CLASSES = 224, 100
+SHAPES = ("ViT-S/16", "GPT-2")
+Step = Callable[[], float]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--texts", type=int, default=2)
+    parser.add_argument("--tokens", type=int, default=256)
+    parser.add_argument("--shapes", nargs="*", choices=SHAPES, default=SHAPES)
+    options = parser.parse_args()
+    known = {"ViT-S/16": (options.images,), "GPT-2": (options.texts, options.tokens)}
+    sizes = {shape: known[shape] for shape in options.shapes}
+    rounds.use_threads(1)
+    result: dict[str, Any] = {}
+    for shape, size in sizes.items():
+        for precision in ("fp32", "bf16 autocast"):
+            steps = {whose: build(shape, whose, precision, size) for whose in ("transformers", "beholder")}
+            losses = {whose: step() for whose, step in steps.items()}
+            seconds = rounds.take_turns(steps, options.rounds, num_warm_ups=0)
+            del steps
+            memory = {whose: _measured_alone(shape, whose, precision, size) for whose in losses}
+            result[f"{shape}, {precision}, batch {'x'.join(map(str, size))}"] = {
+                **{
+                    whose: {
+                        "cpu_seconds": round(rounds.median(seconds[whose]), 3),
+                        "peak_megabytes": round(memory[whose]),
+                        "first_loss": round(losses[whose], 5),
+                    }
+                    for whose in losses
+                },
+                "times_as_fast": round(rounds.ratio(seconds["beholder"], seconds["transformers"]), 3),
+                "share_of_memory": round(memory["beholder"] / memory["transformers"], 3),
+            }
+            print(f"{shape} {precision}: done", file=sys.stderr)
+    told = {"versions": rounds.versions("torch", "transformers"), "rounds": options.rounds}
+    print(json.dumps({**rounds.processor(), **told, "results": result}, indent=2))
+
+
+def build(shape: str, whose: str, precision: str, size: tuple[int, ...]) -> Step:
+    """One step of training, which gives its loss."""
+    torch.manual_seed(0)
+    theirs = _vit() if shape == "ViT-S/16" else _gpt()
+    model = theirs if whose == "transformers" else _read(theirs)
+    model.train().requires_grad_(True)
+    if shape == "ViT-S/16":
+        given, labels = torch.randn(*size, 3, SIDE, SIDE), torch.randint(NUM_CLASSES, size)
+    else:
+        given = torch.randint(50257, size)
+        labels = given[:, 1:].flatten()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05, fused=True)
+
+    def step() -> float:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision != "fp32"):
+            scores = _scores(model, given)
+            loss = F.cross_entropy(scores if scores.ndim == 2 else scores[:, :-1].flatten(0, 1), labels)
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    return step
+
+
+def _scores(model: nn.Module, given: Tensor) -> Tensor:
+    if isinstance(model, GPT):
+        return model(given)
+    if isinstance(model, ViT):
+        return model.classify(model(given))
+    return model(given).logits
+
+
+def _vit() -> nn.Module:
+    from transformers import ViTConfig, ViTForImageClassification
+
+    config = ViTConfig(
+        hidden_size=384, num_hidden_layers=12, num_attention_heads=6, intermediate_size=1536, image_size=SIDE,
+        patch_size=16, num_labels=NUM_CLASSES, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    )  # fmt: skip
+    return ViTForImageClassification(config)
+
+
+def _gpt() -> nn.Module:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    return GPT2LMHeadModel(GPT2Config(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_cache=False))
+
+
+def _read(theirs: Any) -> nn.Module:
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    with tempfile.TemporaryDirectory() as folder:
+        theirs.save_pretrained(folder)
+        return read_checkpoint(Path(folder)).model
+
+
+def _measured_alone(shape: str, whose: str, precision: str, size: tuple[int, ...]) -> float:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(peak_megabytes, (shape, whose, precision, size))
+
+
+def peak_megabytes(shape: str, whose: str, precision: str, size: tuple[int, ...]) -> float:
+    """Memory at its highest in a second step, less what the model, the optimizer and libraries hold between steps."""
+    torch.set_num_threads(1)
+    step = build(shape, whose, precision, size)
+    step()
+    gc.collect()
+    release_freed_memory()
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the highest point is counted anew
+    step()
+    return (_status("VmHWM") - before) / 1024
+
+
+def _status(name: str) -> int:
+    """In kilobytes."""
+    found = re.search(rf"{name}:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert found, name
+    return int(found[1])
+
+
+if __name__ == "__main__":
+    main()
