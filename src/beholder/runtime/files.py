@@ -65,6 +65,7 @@ def told_kindly(path: Path) -> Iterator[None]:
             errno.EACCES: "this user may not write there; choose another --out",
             errno.EPERM: "this user may not write there; choose another --out",
             errno.EROFS: "that file system is read-only; choose another --out",
+            errno.ENOENT: "no folder can be made there; choose another --out",
             errno.EEXIST: "a broken link or another thing that is no folder stands there; choose another --out",
             errno.ENAMETOOLONG: "the name is too long for that file system; choose a shorter --out",
             errno.ENOTDIR: "a file stands where a folder is needed; choose another --out",
