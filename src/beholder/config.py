@@ -86,8 +86,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return from_json(typing.cast(type, hint), value, f"{where}.")
     if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise UserError(f"{where}={value!r}: expected a list.")
         items = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
-        if not isinstance(value, list | tuple) or len(items) != len(value):
+        if len(items) != len(value):
             raise UserError(f"{where}={value!r}: expected a list of {len(items)} values.")
         return tuple(_convert(item, part, where) for item, part in zip(items, value, strict=True))
     if origin is not None:  # mappings and lists of plain values

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import io
+import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import Image
 from beholder.data.dicom import MAGIC, MAGIC_OFFSET, DicomError, dicom_pixels, dicom_size, open_dicom
 from beholder.data.muting import muted
 from beholder.data.tones import to_rgb
-from beholder.types import Sample
+from beholder.types import Sample, UserError
 
 DICOM_EXTENSIONS = frozenset({".dcm", ".dicom"})
 
@@ -43,6 +44,10 @@ class Limits:
     """Width x height as the header tells it; more is refused before any pixel is decoded."""
     min_side: int = 4
     """The shorter side must have at least so many pixels."""
+
+    def __post_init__(self) -> None:
+        if self.max_pixels < 1:
+            raise UserError(f"--max-pixels {self.max_pixels}: an image has at least one pixel; give a larger number.")
 
 
 class Unreadable(Exception):
@@ -125,7 +130,11 @@ def _read_bytes(sample: Sample) -> bytes:
     else:
         assert sample.path is not None, "a sample has a path or bytes"
         try:
+            if not stat.S_ISREG(Path(sample.path).stat().st_mode):  # a pipe or device would be read without end
+                raise Unreadable("cannot be read: not a regular file")
             content = Path(sample.path).read_bytes()
+        except ValueError:
+            raise Unreadable("no such file: the name has a null character") from None
         except FileNotFoundError:
             raise Unreadable("no such file") from None
         except PermissionError:

@@ -70,13 +70,22 @@ def _read_csv(path: Path, text: str) -> Table:
     # csv.Sniffer takes letters of the names for delimiters; the header splits best at the true one.
     delimiter = max(",;\t", key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
     try:
-        lines = [cells for cells in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if any(cells)]
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        lines = [cells for cells in reader if any(cells)]
     except csv.Error as error:
-        raise UserError(f"{path} is not a readable CSV file ({error}).") from None
+        raise UserError(
+            f"{path} is not a readable CSV file ({error}); look for a quotation mark without its second."
+        ) from None
     if not lines:
         raise UserError(f"{path} is empty; it needs a header line and one line per image.")
     columns = tuple(name.strip() for name in lines[0])
     _check_columns(path, columns)
+    longer = next((row for row, cells in enumerate(lines[1:], 1) if any(cells[len(columns) :])), None)
+    if longer is not None:
+        raise UserError(
+            f"{path}, row {longer} has {len(lines[longer])} cells and the header {len(columns)}; put a text with "
+            f"{delimiter!r} in it into quotation marks."
+        )
     rows = tuple(dict(zip(columns, cells + [None] * (len(columns) - len(cells)), strict=False)) for cells in lines[1:])
     return Table(path, columns, rows)
 

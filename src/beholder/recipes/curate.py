@@ -20,6 +20,8 @@ from beholder.runtime.log import Log, counted
 from beholder.types import Sample, UserError
 
 _MOST_BROKEN_TOLD = 5
+_LISTS = {"quarantine.jsonl", "duplicates.jsonl", "conflicts.jsonl", "outliers.jsonl", "kept.csv", "survey"}
+"""All that is written into the out folder."""
 
 
 def curate(
@@ -40,6 +42,7 @@ def curate(
     log, out = log or Log(quiet=True), Path(out)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a folder.")
+    _refuse_foreign(out)
     refuse_inside(out, Path(photos))
     num_workers = count_threads(threads)
     source = read_source(Path(photos), labels=labels)
@@ -70,6 +73,13 @@ def curate(
     }
     log.stage("Curate", _sentence(counts))
     return counts
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Raise UserError where other things than this verb's lists lie: a run's quarantine would be written over."""
+    foreign = sorted({path.name for path in out.iterdir()} - _LISTS) if out.is_dir() else []
+    if foreign:
+        raise UserError(f"--out {out} holds other files, such as {foreign[0]}; choose a new folder for the lists.")
 
 
 def _tell_broken(log: Log, curation: Curation, out: Path) -> None:

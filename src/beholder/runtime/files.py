@@ -66,6 +66,7 @@ def told_kindly(path: Path, option: str = "--out") -> Iterator[None]:
             errno.EACCES: f"this user may not write there; choose another {option}",
             errno.EPERM: f"this user may not write there; choose another {option}",
             errno.EROFS: f"that file system is read-only; choose another {option}",
+            errno.ENOENT: f"no folder can be made there; choose another {option}",
             errno.EEXIST: f"a broken link or another thing that is no folder stands there; choose another {option}",
             errno.ENAMETOOLONG: f"the name is too long for that file system; choose a shorter {option}",
             errno.ENOTDIR: f"a file stands where a folder is needed; choose another {option}",

@@ -17,6 +17,8 @@ from beholder.types import Outputs, UserError
 
 GRID = 28
 """Side of a heat map in cells."""
+_IMAGES_AT_ONCE = 8
+"""Maps of all depths and resolutions, and their gradients, are in memory together."""
 
 
 def heat_maps(
@@ -28,9 +30,18 @@ def heat_maps(
     arXiv 2011.08891), negative evidence dropped, all depths and resolutions added on one grid.
     `evaluate.deletion` checks such maps. Raises UserError for a model without classes.
     """
-    model = bundle.model
-    if model.head is None:
+    if bundle.model.head is None:
         raise UserError("This model was made without labels, so there is no class to explain.")
+    starts = range(0, len(images), _IMAGES_AT_ONCE)
+    parts = [(images[start : start + _IMAGES_AT_ONCE], classes[start : start + _IMAGES_AT_ONCE]) for start in starts]
+    return np.concatenate([_maps_of_batch(bundle, *part, device) for part in parts])
+
+
+def _maps_of_batch(
+    bundle: Bundle, images: Sequence[np.ndarray], classes: Sequence[int], device: Device
+) -> Float[np.ndarray, "B GRID GRID"]:
+    model = bundle.model
+    assert model.head is not None
     with torch.no_grad(), device.autocast():
         seen = model.embedder.outputs(to_pixels(bundle, images, device))
     with torch.enable_grad():

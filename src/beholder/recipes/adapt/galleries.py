@@ -23,7 +23,7 @@ from beholder.tasks.explain import heat_maps
 NUM_SHOWN = 8
 NUM_DELETED = 32
 """Test images on which the heat maps are checked."""
-_BATCH_SIZE = 16
+_BATCH_SIZE = 8
 _SURE = 1.645
 """Standard deviations that a normal value exceeds by chance in one case of 20."""
 

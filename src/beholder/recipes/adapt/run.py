@@ -69,14 +69,14 @@ def adapt(
         backbone=backbone,
         objective=objective,
         finetune=finetune,
-        resolutions=tuple(resolutions),
+        resolutions=resolutions,
         thorough=thorough,
         seed=seed,
         device=device,
         threads=threads,
         max_pixels=max_pixels,
     )
-    check(config)
+    config = check(config)
     refuse_inside(Path(out), Path(photos))
     picked = pick_device(config.device, config.threads)
     log = log or Log(quiet=True)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
+from beholder.config import from_json, to_json
+from beholder.data.decode import Limits
 from beholder.types import UserError
 
 FRACTIONS = (0.01, 0.05, 0.10, 0.25, 0.50, 1.0)
 RESOLUTIONS = (128, 224, 300)
+_MOST_SECONDS, _MOST_STEPS = 3.6e6, 10_000_000
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -63,12 +67,20 @@ def parse_budget(text: str) -> Budget:
         raise UserError(f"--budget {text}: give a time such as 90s, 5m or 2h, a number such as '400 steps', or 0.")
     number, unit = float(found[1]), found[2]
     if unit.startswith("step"):
-        return Budget(steps=int(number))
-    return Budget(seconds=number * {"s": 1, "m": 60, "h": 3600, "": 0}[unit])
+        return Budget(steps=_bounded(int(number), _MOST_STEPS, text))
+    seconds = number * {"s": 1, "m": 60, "h": 3600, "": 0}[unit]
+    return Budget(seconds=_bounded(seconds, _MOST_SECONDS, text))
 
 
-def check(config: AdaptConfig) -> None:
-    """Refuse settings that cannot work, before anything is read. Raises UserError."""
+def _bounded(number: Number, most: Number, text: str) -> Number:
+    if number > most:
+        raise UserError(f"--budget {text}: more than a thousand hours or ten million steps is a slip of the finger.")
+    return number
+
+
+def check(config: AdaptConfig) -> AdaptConfig:
+    """The same settings, of the right types. Raises UserError for what cannot work, before anything is read."""
+    config = from_json(AdaptConfig, to_json(config))
     parse_budget(config.budget)
     for side in config.resolutions:
         if not 32 <= side <= 2048:
@@ -77,3 +89,5 @@ def check(config: AdaptConfig) -> None:
             )
     if not config.resolutions:
         raise UserError("--resolutions is empty; name at least one side in pixels, such as 224.")
+    Limits(config.max_pixels)
+    return config

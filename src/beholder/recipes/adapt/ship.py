@@ -17,7 +17,7 @@ from beholder.models.families import specify
 from beholder.pretrained.bundle import Bundle
 from beholder.recipes.adapt.spaces import Space, projection_tensors
 from beholder.recipes.adapt.unusual import Unusual
-from beholder.runtime.device import Device
+from beholder.runtime.device import Device, release_freed_memory
 from beholder.runtime.energy import Cost, measured, per_thousand
 from beholder.tasks.embed import BATCH_SIZE, embed
 from beholder.tokenizers.pixels import PixelConfig
@@ -66,6 +66,7 @@ def cost_of_thousand(bundle: Bundle, samples: Sequence[Sample], device: Device, 
     spread = samples[:: max(1, len(samples) // _NUM_PREDICTED)][:_NUM_PREDICTED]
     for _ in embed(ready, spread[:BATCH_SIZE], device, limits):
         pass
+    release_freed_memory()  # of what came before, so that the peak is that of predicting
     with measured() as costs:
         count = sum(1 for _ in embed(ready, spread, device, limits))
     return per_thousand(costs[0], count)
