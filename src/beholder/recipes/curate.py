@@ -42,8 +42,8 @@ def curate(
     log, out = log or Log(quiet=True), Path(out)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a folder.")
-    _refuse_foreign(out)
     refuse_inside(out, Path(photos))
+    _refuse_foreign(out)
     num_workers = count_threads(threads)
     source = read_source(Path(photos), labels=labels)
     log.stage("Read", source.description)
