@@ -115,6 +115,6 @@ def test_an_empty_folder_is_refused_alone_and_passed_over_among_others(tmp_path:
     photos = write_classes(tmp_path / "photos", 1)
     (tmp_path / "empty").mkdir()
     told = [getattr(one, "reason", None) for one in each([tmp_path / "empty", photos])]
-    assert "empty" in str(told[0]) and told[1:] == [None, None]
+    assert "empty" in str(told[0]) and told[1:] == [None] * (len(told) - 1) and len(told) > 1
     with pytest.raises(UserError, match="empty"):
         list(each(tmp_path / "empty"))

@@ -52,7 +52,7 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
 def load_into(
     module: nn.Module, tensors: Mapping[str, Tensor], source: Path, names_there: Mapping[str, str] | None = None
 ) -> None:
-    """Fill `module` with exactly these tensors. `names_there` are those that the source has for them, where they differ.
+    """Fill `module` with exactly these tensors. `names_there`: what the source calls them, where it differs.
 
     Raises UserError that names what is missing, extra, misshapen or no number.
     """

@@ -71,10 +71,9 @@ def _train(arguments: list[str]) -> int:
         return _run(f"train {recipe}", arguments[1:])
     if recipe in ("--help", "-h"):
         listed = "".join(f"  {name:<10} {text}\n" for name, text in RECIPES.items())
-        print(
-            f"Usage: beholder train RECIPE ...\n\n{listed}  FILE.py    A recipe of your own, run with the arguments after it."
-        )
-        print("\nExample: beholder train pairs --data photos/ --out runs/pairs")
+        listed += "  FILE.py    A recipe of your own, run with the arguments after it.\n"
+        print(f"Usage: beholder train RECIPE ...\n\n{listed}")
+        print("Example: beholder train pairs --data photos/ --out runs/pairs")
         return 0
     if not recipe.endswith(".py"):
         raise UserError(f"{recipe}: not a recipe; {_suggest(recipe, RECIPES)}")

@@ -15,8 +15,8 @@ MaxPixels = Annotated[int, Parameter(help="Larger images are set aside, with thi
 Pairs = Annotated[
     str,
     Parameter(
-        help="A model that reads images and texts: its folder, or its name on the Hugging Face hub. The embedded one if "
-        "not given, which needs beholder[text]."
+        help="A model that reads images and texts: its folder, or its name on the Hugging Face hub. If not given, the "
+        "embedded one, which needs beholder[text]."
     ),
 ]
 Seed = Annotated[int, Parameter(help="Of everything that is random.")]

@@ -52,8 +52,8 @@ class HubName:
 
 
 def parse_name(name: str) -> HubName | None:
-    """`owner/name` or `owner/name@revision`, or the address of a model's page; None for what can be no such name, such as
-    a path of three parts."""
+    """`owner/name` or `owner/name@revision`, or the address of a model's page; None for what can be no such name,
+    such as a path of three parts."""
     name = _PAGE.sub(r"\1", name)
     model, separator, revision = name.partition("@")
     is_one = _NAME.fullmatch(model) and "--" not in model and ".." not in model and len(model) <= 96
