@@ -117,7 +117,7 @@ class SelfAttention(_Projections):
         """Queries, keys and values in one product; in three for a program that others run, which know that form."""
         if not is_exporting():
             return self.qkv(x, self.bias("query", "key", "value")).split(self.sizes, dim=2)
-        biases = (self.query_bias, self.key_bias, self.value_bias)
+        biases = [getattr(self, f"{name}_bias") for name in ("query", "key", "value")]
         parts = self.qkv.weight.split(self.sizes)
         return [F.linear(x, weight, one) for weight, one in zip(parts, biases, strict=True)]
 
