@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from beholder.inference.reader import Reader
@@ -21,6 +22,8 @@ class GenerationConfig:
     stops: tuple[int, ...] = ()
     """Tokens that end their row."""
     sampling: SamplingConfig = GREEDY
+    allowed: Callable[[int], Bool[Tensor, " V"]] | None = None
+    """Tells which tokens may be chosen at a step, counted from 1; None: all."""
 
 
 def generate(
@@ -62,6 +65,8 @@ def _steps(reader: Reader, num_rows: int, config: GenerationConfig, seed: int) -
     logits = reader.begin()
     seen = _seen(reader, logits) if config.sampling.repetition_penalty != 1 else None
     for step in range(1, config.num_tokens + 1):
+        if config.allowed is not None:
+            logits = logits.masked_fill(~config.allowed(step).to(device), -torch.inf)
         chosen = choose(logits, config.sampling, [generators[row] for row in going], seen)
         told = dict(zip(going, chosen.tolist(), strict=True))
         yield [told.get(row) for row in range(num_rows)]

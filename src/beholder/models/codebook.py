@@ -27,6 +27,8 @@ class Quantised:
     """Their numbers, from 0."""
     loss: Float[Tensor, ""]
     """What the codebook asks to be made smaller; 0 where it has nothing to learn."""
+    points: Float[Tensor, "*B D"] | None = None
+    """Where the points were before they were moved, for codes that are learned."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class LearnedCodes(nn.Module):
             found.detach() - given
         ).square().mean()
         values = given + (found - given).detach()
-        return Quantised(values.to(points.dtype), codes.view(points.shape[:-1]), loss)
+        return Quantised(values.to(points.dtype), codes.view(points.shape[:-1]), loss, given)
 
     def embed(self, codes: Int[Tensor, " *B"]) -> Float[Tensor, "*B D"]:
         """The points of those numbers."""

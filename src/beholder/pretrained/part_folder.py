@@ -18,11 +18,13 @@ from torch import nn
 from beholder.checkpoint.files import load_into, load_tensors, save_tensors
 from beholder.config import from_json, to_json
 from beholder.models.codec import CodecConfig, ImageCodec
+from beholder.models.lvm import LVM, LVMConfig
 from beholder.runtime.files import read_json, write_json, write_text
 from beholder.types import UserError
 
 FORMAT = 1
 CODEC = "codec"
+SENTENCES = "lvm"
 _WEIGHTS = "model.safetensors"
 
 
@@ -34,7 +36,7 @@ class PartKind:
     model: Callable[[Any], nn.Module]
 
 
-PARTS: dict[str, PartKind] = {CODEC: PartKind(CodecConfig, ImageCodec)}
+PARTS: dict[str, PartKind] = {CODEC: PartKind(CodecConfig, ImageCodec), SENTENCES: PartKind(LVMConfig, LVM)}
 """By the `kind` in config.json."""
 
 
@@ -107,6 +109,26 @@ def load_part(folder: Path) -> Part:
     return Part(
         kind, model.eval().requires_grad_(False), config, fingerprint, folder, described.get("facts", {}), codec
     )  # fmt: skip
+
+
+def open_part(name: str | Path, kind: str, option: str) -> Part:
+    """The part of that kind in a model folder, or in the run folder that holds one; `option` is what named it.
+
+    Raises UserError where there is none, it is broken, or it is of another kind.
+    """
+    folder = Path(name)
+    if not (folder / "config.json").is_file() and (folder / "model" / "config.json").is_file():
+        folder = folder / "model"
+    needed = {CODEC: "a tokenizer, as `beholder train tokenizer` makes one",
+              SENTENCES: "a model of visual sentences, as `beholder train lvm` makes one"}[kind]  # fmt: skip
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{option} {name}: no model lies there; name the run or model folder of {needed}.")
+    with _naming(folder / "config.json"):
+        found = read_json(folder / "config.json").get("kind")
+    if found != kind:
+        hint = f"; its tokenizer lies in {folder / CODEC}" if kind == CODEC and found == SENTENCES else ""
+        raise UserError(f"{option} {name} holds a model of the kind {found or 'domain'!r}{hint}; name {needed}.")
+    return load_part(folder)
 
 
 def check_codec(wanted: str, codec: Part, source: Path) -> None:

@@ -13,20 +13,32 @@ from beholder.data.parallel import decoded
 from beholder.recipes.adapt.arrays import create_array, release_pages
 from beholder.runtime.files import read_json, write_json
 from beholder.runtime.log import Log
-from beholder.tokenizers.pixels import resize
+from beholder.tokenizers.pixels import PixelConfig, fit
 from beholder.types import Sample
 
 
 def cache_pixels(
-    samples: Sequence[Sample], size: int, folder: Path, limits: Limits, num_workers: int, log: Log
+    samples: Sequence[Sample],
+    size: int,
+    folder: Path,
+    limits: Limits,
+    num_workers: int,
+    log: Log,
+    *,
+    is_cropped: bool = False,
 ) -> UInt8[np.ndarray, "N 3 size size"]:
-    """All samples as squares, mapped from one file; made once, then only opened."""
+    """All samples as squares, mapped from one file; made once, then only opened.
+
+    Stretched; or, if `is_cropped`, shrunk until the shorter side fits, and the middle cut out: what is to be painted
+    again must keep its proportions.
+    """
+    how = PixelConfig(size, fit="shortest", crop=size) if is_cropped else PixelConfig(size)
     path, mark = folder / "pixels.npy", folder / "done.json"
     if not mark.exists():
         array = create_array(path, np.uint8, (len(samples), 3, size, size))
         with log.progress("Cache", len(samples)) as advance:
             for row, image in enumerate(decoded(samples, limits, num_workers, at_least=size)):
-                array[row] = resize(image, size).transpose(2, 0, 1)
+                array[row] = fit(image, how).transpose(2, 0, 1)
                 advance()
         array.flush()
         release_pages(array)

@@ -1,0 +1,48 @@
+"""What comes next: every token of a sentence is foretold from those before it (Radford et al. 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+from torch.nn import functional as F
+
+from beholder.types import Batch, Losses
+
+
+@dataclass(frozen=True)
+class NextTokenConfig:
+    """What is added to the cross-entropy."""
+
+    z_weight: float = 0.0
+    """Of the squared logarithm of the scores' sum, which keeps scores from drifting (Chowdhery et al. 2022, arXiv
+    2204.02311: 1e-4)."""
+
+
+class NextToken(nn.Module):
+    """Objective over batches with "tokens" (B T) and, where not all count alike, "weights" (B T).
+
+    `model(tokens) -> B T V` gives scores of the next token. The first token is given, never foretold.
+    """
+
+    def __init__(self, config: NextTokenConfig = NextTokenConfig()) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, model: Any, batch: Batch) -> Losses:
+        """The weighted mean of nats a token. Part: "accuracy", the weighted share of tokens that were the likeliest."""
+        tokens = batch["tokens"]
+        logits = model(tokens[:, :-1]).float().flatten(0, 1)
+        targets = tokens[:, 1:].flatten()
+        weights = batch["weights"][:, 1:].flatten() if "weights" in batch else logits.new_ones(len(targets))
+        is_counted = weights > 0  # what counts for nothing costs nothing
+        logits, targets, weights = logits[is_counted], targets[is_counted], weights[is_counted]
+        shares = weights / weights.sum()
+        total = (F.cross_entropy(logits, targets, reduction="none") * shares).sum()
+        if self.config.z_weight:
+            total = total + self.config.z_weight * (logits.logsumexp(-1).square() * shares).sum()
+        return Losses(total, {"accuracy": float(((logits.argmax(-1) == targets) * shares).sum().detach())})
+
+    def after_step(self, model: Any, progress: float) -> None:
+        """Nothing follows a step."""

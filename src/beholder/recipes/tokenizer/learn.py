@@ -1,0 +1,190 @@
+"""Stage: train the codec within the budget, with samples along the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from beholder.checkpoint.files import load_tensors, save_tensors
+from beholder.data.augment import AugmentConfig
+from beholder.data.stream import ImageStream
+from beholder.metrics.pictures import psnr, share_used
+from beholder.models.codec import ImageCodec
+from beholder.models.critic import PatchCritic
+from beholder.models.perceiver import Perceiver
+from beholder.objectives.reconstruction import Reconstruction
+from beholder.pretrained.catalogue import efficientnet_lite0
+from beholder.recipes.adapt.arrays import release_pages
+from beholder.recipes.adapt.pace import Timed, noise_pictures, seconds_per_step
+from beholder.recipes.adapt.settings import parse_budget
+from beholder.recipes.tokenizer.pictures import Pictures, room_for
+from beholder.recipes.tokenizer.sheets import sheet, write_picture
+from beholder.recipes.tokenizer.sitting import Sitting
+from beholder.runtime.energy import Stopwatch
+from beholder.runtime.files import told_kindly
+from beholder.runtime.seed import derive, seed_everything
+from beholder.train.loop import Plan, train
+from beholder.train.step import StepReport
+
+BATCH_SIZE = 32
+_NUM_PROBES = 10
+_NUM_WATCHED, _NUM_SHOWN = 64, 16
+_LR = {"conv": 1e-3, "vit": 1e-3}
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The codec, in evaluation mode and on the run's device, and how it came about."""
+
+    codec: ImageCodec
+    story: dict[str, Any]
+
+
+def steps_for(sitting: Sitting) -> Timed:
+    """How many steps the budget buys here, from timed steps on noise."""
+    budget, size = parse_budget(sitting.config.budget), sitting.codec.image_size
+    stream = _stream(sitting, noise_pictures(BATCH_SIZE, room_for(size)))
+    per_step = seconds_per_step(
+        _codec(sitting), build_objective(sitting), stream, sitting.device, num_timed=1 if budget.steps else 4
+    )
+    return Timed(budget.steps or max(1, int((budget.seconds or 0.0) / per_step)), per_step)
+
+
+def learn(sitting: Sitting, pictures: Pictures, num_steps: int) -> Learned:
+    """Run or resume the training. The result is the same, bit for bit, however often it was interrupted."""
+    final = sitting.run.path / "checkpoints" / "codec.safetensors"
+    codec = _codec(sitting)
+    if not sitting.run.is_done("training"):
+        with told_kindly(sitting.run.path):
+            average, story = _train(sitting, pictures, codec, num_steps)
+            final.parent.mkdir(exist_ok=True)
+            save_tensors(final, average.state_dict())
+            sitting.run.stage("training", lambda: story)
+    codec.load_state_dict(load_tensors(final))
+    codec.to(sitting.device.torch_device).eval().requires_grad_(False)
+    return Learned(codec, sitting.run.stage("training", dict))
+
+
+def build_objective(sitting: Sitting) -> Reconstruction:
+    """Pixels, the eye of EfficientNet-Lite0, and the critic if it was asked for."""
+    seed_everything(sitting.config.seed, "objective")
+    critic = PatchCritic() if sitting.config.adversary else None
+    num_codes = sitting.codec.codebook.num_codes if sitting.codec.codebook.kind == "learned" else 0
+    return Reconstruction(Perceiver(efficientnet_lite0()), critic, num_codes=num_codes)
+
+
+def to_pixels(pictures: UInt8[np.ndarray, "B 3 H W"] | Tensor) -> Float[Tensor, "B 3 H W"]:
+    """Bytes to what a codec reads, -1 to 1."""
+    return torch.as_tensor(np.ascontiguousarray(pictures)).float() / 127.5 - 1
+
+
+def to_bytes(pixels: Float[Tensor, "B 3 H W"]) -> UInt8[np.ndarray, "B 3 H W"]:
+    """What a codec paints, as bytes."""
+    return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
+
+
+def repaint(
+    codec: ImageCodec, pictures: UInt8[np.ndarray, "n 3 S S"], device: torch.device
+) -> tuple[UInt8[np.ndarray, "n 3 S S"], np.ndarray]:
+    """The pictures as they come back from their codes alone, and the codes (n h w)."""
+    painted, codes = [], []
+    for first in range(0, len(pictures), BATCH_SIZE):
+        found = codec.encode(to_pixels(pictures[first : first + BATCH_SIZE]).to(device))
+        painted.append(to_bytes(codec.decode(found)))
+        codes.append(found.cpu().numpy())
+    return np.concatenate(painted), np.concatenate(codes)
+
+
+class Watch:
+    """A probe: how well some held-out pictures come back, told aloud and shown in `samples/`. Nothing is chosen by it."""
+
+    def __init__(self, sitting: Sitting, held_out: np.ndarray, num_steps: int) -> None:
+        rows = np.random.default_rng(derive(sitting.config.seed, "watched")).permutation(len(held_out))
+        self._pictures = np.ascontiguousarray(held_out[np.sort(rows[:_NUM_WATCHED])])
+        self._sitting, self._num_steps = sitting, num_steps
+        self.loss = float("nan")
+
+    def __call__(self, model: nn.Module, step: int) -> dict[str, float]:
+        assert isinstance(model, ImageCodec)
+        painted, codes = repaint(model, self._pictures, self._sitting.device.torch_device)
+        decibels = float(psnr(*(torch.from_numpy(one).float() / 255 for one in (self._pictures, painted))).mean())
+        write_picture(
+            self._sitting.run.path / "samples" / f"step-{step}.png",
+            sheet(self._pictures[:_NUM_SHOWN], painted[:_NUM_SHOWN]),
+        )
+        self._sitting.log.stage(
+            "Train", f"step {step:,} of {self._num_steps:,}: loss {self.loss:.3f}, held-out PSNR {decibels:.1f} dB"
+        )
+        return {"psnr": decibels, "share_used": share_used(codes, model.num_codes)}
+
+
+class _Ledger:
+    """Books steps and what they cost every 20 seconds, so that a killed run's cost is not forgotten."""
+
+    def __init__(self, sitting: Sitting) -> None:
+        self._run, self._watch = sitting.run, Stopwatch()
+
+    def on_step(self, report: StepReport) -> None:
+        self._run.record("step", step=report.step, **report.losses)
+        if self._watch.cost().seconds > 20:
+            self.close()
+
+    def close(self) -> None:
+        self._run.charge("training", self._watch.cost())
+        self._watch = Stopwatch()
+
+
+def _train(
+    sitting: Sitting, pictures: Pictures, codec: ImageCodec, num_steps: int
+) -> tuple[nn.Module, dict[str, Any]]:
+    watch, ledger = Watch(sitting, pictures.held_out, num_steps), _Ledger(sitting)
+    plan = Plan(
+        num_steps,
+        _LR[sitting.codec.kind],
+        num_warmup=max(1, num_steps // 20),
+        weight_decay=0.02,
+        average_momentum=0.995,
+        seed=derive(sitting.config.seed, "training"),
+        probe_every=max(1, num_steps // _NUM_PROBES),
+        checkpoint_every_seconds=20.0,
+    )
+    with sitting.log.progress("Train", num_steps) as advance:
+
+        def on_step(report: StepReport) -> None:
+            ledger.on_step(report)
+            watch.loss = report.losses["total"]
+            release_pages(pictures.learned)
+            advance(1, f"loss {report.losses['total']:.3f}")
+
+        result = train(
+            codec, build_objective(sitting), _stream(sitting, pictures.learned), plan=plan, device=sitting.device,
+            folder=sitting.run.scratch("training"), probes=[watch], on_step=on_step,
+        )  # fmt: skip
+    ledger.close()
+    assert result.average is not None
+    return result.average, {"steps": result.num_steps, "batch_size": BATCH_SIZE, "probes": list(result.probes)}
+
+
+def _codec(sitting: Sitting) -> ImageCodec:
+    seed_everything(sitting.config.seed, "codec")
+    return ImageCodec(sitting.codec)
+
+
+def _stream(sitting: Sitting, learned: np.ndarray) -> ImageStream:
+    """Shifted and mirrored crops of nearly the whole square, in their own colours: what is learned is to paint."""
+    size = sitting.codec.image_size
+    augmentation = AugmentConfig(
+        size=size, crop_area=((size / room_for(size)) ** 2, 1.0), crop_ratio=(1.0, 1.0), jitter=0.0, grey=0.0, blur=0.0
+    )
+    return ImageStream(
+        learned,
+        batch_size=BATCH_SIZE,
+        num_views=1,
+        augmentation=augmentation,
+        seed=derive(sitting.config.seed, "stream"),
+    )

@@ -1,0 +1,110 @@
+"""Stage: which pictures are learned from, which are held out, and all of them as squares of bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+
+from beholder.data.curate import Curation, curate
+from beholder.data.sources import Source, read_source
+from beholder.data.split import combine_groups, grouped_folds
+from beholder.recipes.adapt.cache import cache_pixels
+from beholder.recipes.tokenizer.sitting import Sitting
+from beholder.runtime.log import counted
+from beholder.runtime.seed import derive
+from beholder.types import Sample, UserError
+
+NUM_FOLDS = 10
+"""One of them is held out."""
+FEWEST = 20
+"""Pictures, below which nothing is held out that would judge."""
+_MOST_LEARNED, _MOST_JUDGED = 50_000, 2_000
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What was read, and its pixels."""
+
+    source: Source
+    curation: Curation
+    groups: Int[np.ndarray, " n"]
+    """Of each kept sample; near-duplicates and what the data call a group are one."""
+    is_held_out: Bool[np.ndarray, " n"]
+    judged: Int[np.ndarray, " m"]
+    """Rows of the samples that are judged by: all that are held out, or so many of them."""
+    held_out: UInt8[np.ndarray, "m 3 S S"]
+    learned: UInt8[np.ndarray, "l 3 R R"]
+    """A little larger than what is learned, so that crops differ."""
+
+    @property
+    def keys(self) -> list[str]:
+        """Of what is judged by."""
+        return [self.curation.samples[row].key for row in self.judged]
+
+
+def read_pictures(sitting: Sitting) -> Pictures:
+    """Read, curate, split and cache. Raises UserError for fewer than 20 readable pictures."""
+    config, run, log = sitting.config, sitting.run, sitting.log
+    source = read_source(config.data)
+    log.stage("Read", source.description)
+    curation = curate(
+        source, run.scratch("survey"), limits=sitting.limits, num_workers=sitting.device.num_threads, log=log,
+        quarantine_file=run.path / "quarantine.jsonl",
+    )  # fmt: skip
+    samples = curation.samples
+    doubles = len(samples) - len(np.unique(curation.cluster))
+    log.stage("Curate", f"{counted(len(samples), 'picture')}, {doubles:,} of them doubles, "
+              f"{len(curation.quarantine):,} set aside")  # fmt: skip
+    if len(samples) < FEWEST:
+        raise UserError(
+            f"{config.data} has {counted(len(samples), 'picture')} that can be used and at least {FEWEST} are needed "
+            "to learn from some and judge by others; give more."
+        )
+    groups = groups_of(samples, curation.cluster)
+    is_held_out = hold_out(samples, groups, config.seed)
+    learned, judged = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
+    if not len(learned) or not len(judged):
+        raise UserError(
+            f"{config.data} holds one picture again and again, or one group, so that none can be held out; give others."
+        )
+    learned = _some(learned, _MOST_LEARNED, config.seed, "learned")
+    judged = _some(judged, _MOST_JUDGED, config.seed, "judged")
+    size = sitting.codec.image_size
+    log.stage("Split", f"{len(learned):,} to learn from, {len(judged):,} held out, doubles and groups together")
+
+    def cache(rows: np.ndarray, side: int, name: str) -> np.ndarray:
+        chosen = [samples[row] for row in rows]
+        folder, workers = run.scratch(name), sitting.device.num_threads
+        return cache_pixels(chosen, side, folder, sitting.limits, workers, log, is_cropped=True)
+
+    with sitting.charged("cache"):
+        held_out, pixels = cache(judged, size, "held-out"), cache(learned, room_for(size), "learned")
+    return Pictures(source, curation, groups, is_held_out, judged, held_out, pixels)
+
+
+def room_for(size: int) -> int:
+    """Side of the squares that crops of `size` are cut from."""
+    return size + max(2, size // 8)
+
+
+def groups_of(samples: tuple[Sample, ...], cluster: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """Near-duplicates together, and what the data call a group."""
+    named = np.array([derive(0, sample.group) if sample.group else -1 - row for row, sample in enumerate(samples)])
+    return combine_groups(cluster, named)
+
+
+def hold_out(samples: tuple[Sample, ...], groups: Int[np.ndarray, " n"], seed: int) -> Bool[np.ndarray, " n"]:
+    """The test part where the data name one that is not all of them, else a tenth; whole groups either way, and the
+    same for the same samples and seed."""
+    is_test = np.array([sample.split == "test" for sample in samples])
+    if is_test.any() and not is_test.all():
+        return np.isin(groups, groups[is_test])
+    return grouped_folds([None] * len(samples), groups, NUM_FOLDS, seed) == 0
+
+
+def _some(rows: np.ndarray, most: int, seed: int, purpose: str) -> np.ndarray:
+    if len(rows) <= most:
+        return rows
+    return np.sort(np.random.default_rng(derive(seed, purpose)).choice(rows, most, replace=False))

@@ -1,0 +1,89 @@
+"""Go on by example: A and A', B and B', then C; the model paints C' (Bai et al. 2023, arXiv 2312.00785)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from beholder.data.decode import Limits
+from beholder.inference.sampling import GREEDY, SamplingConfig
+from beholder.pretrained.part_folder import Part
+from beholder.runtime.device import Device, pick_device
+from beholder.tasks.embed import ImageInput, decoded_batches
+from beholder.tasks.provenance import describe_origin, write_picture
+from beholder.tasks.visual_sentences import open_sentences
+from beholder.types import UserError
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The picture that comes next."""
+
+    picture: UInt8[np.ndarray, "S S 3"]
+    """A square of the tokenizer's side."""
+    nats_per_code: float
+    """How surprising the model finds its own answer: small where it is sure."""
+    origin: dict[str, Any]
+    """What is written into the file: model, prompt, seed, settings."""
+    notes: tuple[str, ...] = field(default=())
+    """What was done to the pictures before they were read."""
+
+    def save(self, path: str | Path) -> None:
+        """Write a PNG that carries its origin. Raises UserError for another ending."""
+        write_picture(Path(path), self.picture, self.origin)
+
+
+def complete(
+    part: Part,
+    pictures: Sequence[ImageInput],
+    *,
+    sampling: SamplingConfig = GREEDY,
+    seed: int = 0,
+    device: Device | None = None,
+    limits: Limits | None = None,
+) -> Completion:
+    """The answer to the last picture, by the example of the pairs before it.
+
+    The middle square of each picture is read, at the tokenizer's size. Raises UserError for an even number of pictures,
+    for fewer than three, for more than the model reads, and for one that cannot be read.
+    """
+    if len(pictures) % 2 == 0 or len(pictures) < 3:
+        raise UserError(
+            f"{len(pictures)} pictures: give pairs of a picture and its answer, then the picture to be answered: "
+            "3, 5 or 7 in all."
+        )
+    speaker = open_sentences(part, device or pick_device())
+    speaker.check_length(len(pictures) + 1)
+    images = _decoded(pictures, limits or Limits())
+    codes = speaker.pictures.encode(speaker.pictures.squares(images))
+    found = speaker.answer(codes[None], sampling, seed)
+    nats = speaker.surprise(np.concatenate([codes[None], found[None]], axis=1))[0, -1]
+    names = [str(one) if isinstance(one, str | Path) else "picture" for one in pictures]
+    origin = describe_origin("complete", part.fingerprint, seed, names, temperature=sampling.temperature)
+    notes = _notes(images, speaker.pictures.side)
+    return Completion(speaker.pictures.decode(found)[0], float(nats), origin, notes)
+
+
+def _decoded(pictures: Sequence[ImageInput], limits: Limits) -> list[np.ndarray]:
+    images = []
+    for batch in decoded_batches(pictures, limits):
+        for key, image in batch:
+            if isinstance(image, str):
+                raise UserError(f"{key} cannot be read ({image}); every picture of the sentence is needed.")
+            images.append(image)
+    return images
+
+
+def _notes(images: Sequence[np.ndarray], side: int) -> tuple[str, ...]:
+    sizes = list(dict.fromkeys(f"{image.shape[1]} x {image.shape[0]}" for image in images))
+    notes = []
+    if len(sizes) > 1:
+        notes.append(f"the pictures have different sizes ({', '.join(sizes)}); examples should be of one")
+    if sizes != [f"{side} x {side}"]:
+        notes.append(f"of each picture the middle square is read, at {side} x {side} pixels")
+    return tuple(notes)

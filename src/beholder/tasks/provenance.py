@@ -1,0 +1,64 @@
+"""Where a generated picture comes from, written into the file itself, so that nobody takes it for a photo."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from beholder.runtime.files import told_kindly, write_whole
+from beholder.types import UserError
+from beholder.version import VERSION
+
+_KEY = "beholder"
+
+
+def describe_origin(verb: str, model: str, seed: int, prompt: Sequence[str | Path], **settings: Any) -> dict[str, Any]:
+    """What is told of a generated picture: that it is one, by which model (SHA-256 of its weights), from which files
+    (name and SHA-256 of each that is one), with which seed and settings."""
+    return {
+        "generated": True,
+        "made_by": f"beholder {VERSION} {verb}",
+        "model": model,
+        "seed": seed,
+        "prompt": [{"file": Path(one).name, **_hash(Path(one))} for one in prompt],
+        **settings,
+    }
+
+
+def write_picture(path: Path, pixels: UInt8[np.ndarray, "H W 3"], origin: Mapping[str, Any]) -> None:
+    """Write a PNG that carries its origin. Raises UserError for another ending, and where it cannot be written."""
+    check_name(path)
+    info = PngInfo()
+    info.add_text("Software", str(origin["made_by"]))
+    info.add_itxt(_KEY, json.dumps(dict(origin), ensure_ascii=False))
+    with told_kindly(path):
+        write_whole(path, lambda temporary: Image.fromarray(pixels).save(temporary, "PNG", pnginfo=info))
+
+
+def check_name(path: Path) -> None:
+    """Raises UserError for what is no name of a PNG file."""
+    if path.suffix.lower() != ".png":
+        raise UserError(
+            f"--out {path}: pictures are written as PNG, which carries where they come from; end it in .png."
+        )
+    if path.is_dir():
+        raise UserError(f"--out {path} is a folder; name a file, such as {path / 'answer.png'}.")
+
+
+def read_origin(path: Path) -> dict[str, Any] | None:
+    """What `write_picture` wrote; None for any other picture."""
+    with Image.open(path) as image:
+        text = image.info.get(_KEY)
+    return json.loads(text) if isinstance(text, str) else None
+
+
+def _hash(path: Path) -> dict[str, str]:
+    return {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()} if path.is_file() else {}
