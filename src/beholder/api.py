@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from beholder.data.decode import Limits
+from beholder.inference.sampling import SamplingConfig
 from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.load import load, load_own
+from beholder.pretrained.part_folder import SENTENCES, Part, need_whole, open_part
 from beholder.recipes.adapt import adapt
 from beholder.recipes.curate import curate
 from beholder.recipes.doctor import doctor
@@ -17,6 +19,8 @@ from beholder.recipes.search import search
 from beholder.runtime.device import pick_device
 from beholder.tasks.anomaly import anomaly as _anomaly
 from beholder.tasks.classify import classify as _classify
+from beholder.tasks.complete import Completion
+from beholder.tasks.complete import complete as _complete
 from beholder.tasks.describe import rank_descriptions
 from beholder.tasks.embed import ImageInput, each
 from beholder.tasks.shared_space import open_space
@@ -24,10 +28,22 @@ from beholder.tasks.similarity import classify_by_name
 from beholder.tasks.similarity import similarity as _similarity
 from beholder.types import Answer, UserError
 
-__all__ = ["adapt", "anomaly", "classify", "curate", "describe", "doctor", "load", "pick", "search", "similarity"]
+__all__ = [
+    "adapt",
+    "anomaly",
+    "classify",
+    "complete",
+    "curate",
+    "describe",
+    "doctor",
+    "load",
+    "pick",
+    "search",
+    "similarity",
+]
 
 
-Model = Bundle | Foreign | str | Path
+Model = Bundle | Foreign | Part | str | Path
 Images = ImageInput | Iterable[ImageInput]
 """One or many of: files, folders of them, Pillow images, byte arrays (H W, or H W C with 1, 3 or 4 channels)."""
 
@@ -95,6 +111,26 @@ def anomaly(
     return _ask(_anomaly, _own(model), images, device, threads, max_pixels)
 
 
+def complete(
+    model: Part | str | Path,
+    pictures: Sequence[ImageInput],
+    device: str = "auto",
+    *,
+    temperature: float = 0.0,
+    seed: int = 0,
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
+) -> Completion:
+    """Go on by example: `pictures` are pairs of a picture and its answer, then a question; its answer comes back as
+    `picture` (H W 3 bytes), and `save` writes it with where it comes from. `model`: a run of `train lvm`, or what
+    `load` made of it. Raises UserError for an even number of pictures, and for more than the model reads."""
+    part = model if isinstance(model, Part) else open_part(model, SENTENCES, "model")
+    return _complete(
+        part, pictures, sampling=SamplingConfig(temperature=temperature), seed=seed,
+        device=pick_device(device, threads), limits=Limits(max_pixels=max_pixels),
+    )  # fmt: skip
+
+
 def _ask(
     task: Callable[..., Iterator[Answer]],
     model: Bundle,
@@ -124,6 +160,7 @@ def _compare(
 def _own(model: Model) -> Bundle:
     if isinstance(model, str | Path):
         return load_own(model)
+    model = need_whole(model)
     if isinstance(model, Foreign):
         raise UserError(
             f"{model.source} is a foreign model ({model.kind}) without classes of its own; give `labels`, names of "

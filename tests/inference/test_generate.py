@@ -150,3 +150,12 @@ def test_what_cannot_be_done_is_told_before_it_is_begun(model: GPT) -> None:
     with pytest.raises(UserError, match="num_beams=0"):
         search_beams(model, [[1]], BeamConfig(0))
     assert generate(model, []) == [] and search_beams(model, []) == []
+
+
+def test_only_what_is_allowed_at_a_step_is_chosen(model: GPT) -> None:
+    def allowed(step: int) -> torch.Tensor:
+        return torch.arange(64) % 4 == step % 4
+
+    for sampling in (GenerationConfig().sampling, SamplingConfig(temperature=5.0)):
+        rows = generate(model, PROMPTS, GenerationConfig(12, sampling=sampling, allowed=allowed))
+        assert [[token % 4 for token in row] for row in rows] == [[step % 4 for step in range(1, 13)]] * 3

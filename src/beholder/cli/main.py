@@ -22,13 +22,18 @@ VERBS = {
     "similarity": "How well texts go with an image.",
     "describe": "Which of your descriptions fits an image best.",
     "search": "Which images of a folder are like a text or an image.",
+    "complete": "Paint what comes next, by the example of pairs of pictures.",
     "train": "Train one part by itself: a built-in recipe, or a Python file of your own.",
     "pick": "Which images to label first.",
     "curate": "Set broken images aside and list duplicates, conflicts and odd ones.",
     "doctor": "What this machine has and what will be used.",
 }
 
-RECIPES = {"pairs": "One space for your images and your words, on top of two towers that stay as they are."}
+RECIPES = {
+    "pairs": "One space for your images and your words, on top of two towers that stay as they are.",
+    "tokenizer": "Your pictures as sequences of codes: encoder, codebook and decoder.",
+    "lvm": "Your pictures as sentences: a model that is then asked by example.",
+}
 """What `train` knows by name."""
 
 

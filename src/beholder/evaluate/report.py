@@ -11,7 +11,7 @@ from beholder.evaluate.markup import Markup, join, tag
 from beholder.evaluate.report_answers import answers_section, groups_section, unusual_section
 from beholder.evaluate.report_curve import curve_section
 from beholder.evaluate.report_data import data_section, embeddings_section
-from beholder.evaluate.report_pictures import open_album, symbols
+from beholder.evaluate.report_pictures import Album, open_album, symbols
 from beholder.evaluate.report_run import cost_section, footer, glossary_section, settings_section
 from beholder.evaluate.report_section import Section
 from beholder.evaluate.report_training import training_section
@@ -38,7 +38,7 @@ def write_report(results: Mapping[str, Any], pictures: Mapping[str, bytes], path
 
 
 def render_report(results: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
-    """The page as text."""
+    """The page of a run of `adapt` as text."""
     album = open_album(results, pictures)
     found = (
         (curve_section(results), "No label curve: too few labels, or none, to compare methods."),
@@ -55,8 +55,13 @@ def render_report(results: Mapping[str, Any], pictures: Mapping[str, bytes]) -> 
     )
     absent = [sentence for built, sentence in found if built is None]
     built = [one for one, _ in found] + [settings_section(results, absent), glossary_section()]
-    sections = [one for one in built if one is not None]
-    main = tag("main", opening(results), [one.body for one in sections], id="main")
+    return render_page(results, album, opening(results), built)
+
+
+def render_page(results: Mapping[str, Any], album: Album, header: Markup, chapters: Sequence[Section | None]) -> str:
+    """A page as text: the header, which is its first screen, and those chapters that there are."""
+    sections = [one for one in chapters if one is not None]
+    main = tag("main", header, [one.body for one in sections], id="main")
     page = join(_contents(sections), main, footer(results))
     body = tag(
         "body",

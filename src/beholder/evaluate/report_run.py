@@ -141,9 +141,9 @@ def _date(created: str | None) -> str | None:
     return f"{created[:10]} {created[11:16]} UTC"
 
 
-def glossary_section() -> Section:
+def glossary_section(words_told: Sequence[tuple[str, str]] = _GLOSSARY) -> Section:
     """Words of this page in plain sentences."""
-    entries = [tag("div", tag("dt", term), tag("dd", meaning)) for term, meaning in _GLOSSARY]
+    entries = [tag("div", tag("dt", term), tag("dd", meaning)) for term, meaning in words_told]
     return section("glossary", "Words", "Words on this page", None, tag("dl", entries, class_="glossary"))
 
 

@@ -54,7 +54,7 @@ def opening(results: Mapping[str, Any]) -> Markup:
     reason, details = _reason(results)
     return tag(
         "header",
-        _kicker(results),
+        kicker(results),
         mark,
         _headline(results, known),
         tag("p", prose(" ".join(details)), class_="details") if details else None,
@@ -72,7 +72,8 @@ def _reason(results: Mapping[str, Any]) -> tuple[str | None, list[str]]:
     return (reasons[0] if reasons else None), [detail for detail in details if not detail.startswith(start)]
 
 
-def _kicker(results: Mapping[str, Any]) -> Markup:
+def kicker(results: Mapping[str, Any]) -> Markup:
+    """The run's name, its data and its day."""
     name = words(results, "name")
     created = words(results, "created")
     description = words(results, "data", "description")
@@ -147,12 +148,13 @@ def _shipped(results: Mapping[str, Any], reason: str | None) -> Child:
 
 
 def _figures(results: Mapping[str, Any]) -> Child:
-    figures = [_images(results), _saved(results), _score(results), _cost(results)]
-    shown = [figure for figure in figures if figure is not None]
+    figures = [images_figure(results), _saved(results), _score(results), cost_figure(results)]
+    shown = [one for one in figures if one is not None]
     return tag("dl", shown, class_="figures") if shown else None
 
 
-def _images(results: Mapping[str, Any]) -> Markup | None:
+def images_figure(results: Mapping[str, Any]) -> Markup | None:
+    """How many pictures there were."""
     found, kept = number(results, "data", "num_found"), number(results, "data", "num_kept")
     labelled = number(results, "data", "num_labelled")
     if found is None and kept is None:
@@ -162,7 +164,7 @@ def _images(results: Mapping[str, Any]) -> Markup | None:
         said.append("none labelled" if labelled == 0 else f"{say_count(labelled)} labelled")
     if found is not None and kept is not None and found > kept:
         said.append(f"{say_count(found - kept)} set aside")
-    return _figure("Images", say_count(kept if kept is not None else found), ", ".join(said))
+    return figure("Images", say_count(kept if kept is not None else found), ", ".join(said))
 
 
 def _saved(results: Mapping[str, Any]) -> Markup | None:
@@ -179,9 +181,9 @@ def _saved(results: Mapping[str, Any]) -> Markup | None:
     title = words(row, "title") or words(row, "name") or "the best method"
     around = None if ends is None else f"95 % interval {say_times(ends[0])} to {say_times(ends[1])}"
     if ends is None or ends[0] <= 1:  # a large figure would promise what the data does not show
-        return _figure("Fewer labels", "unclear", f"{ratio} by {title}, {around or 'in some draws not reached'}")
+        return figure("Fewer labels", "unclear", f"{ratio} by {title}, {around or 'in some draws not reached'}")
     at_least = "≥ " if row.get("is_at_least") is True else ""
-    return _figure("Fewer labels", f"{at_least}{ratio}", f"by {title} ({around})")
+    return figure("Fewer labels", f"{at_least}{ratio}", f"by {title} ({around})")
 
 
 def _score(results: Mapping[str, Any]) -> Markup | None:
@@ -190,10 +192,11 @@ def _score(results: Mapping[str, Any]) -> Markup | None:
         return None
     ends = interval(results, "score", "interval")
     said = f"95 % interval {say_score(ends[0])} to {say_score(ends[1])}" if ends else "on images the model never saw"
-    return _figure(words(results, "score", "metric") or "Score", say_score(value), said)
+    return figure(words(results, "score", "metric") or "Score", say_score(value), said)
 
 
-def _cost(results: Mapping[str, Any]) -> Markup | None:
+def cost_figure(results: Mapping[str, Any]) -> Markup | None:
+    """Time and energy of the whole run."""
     seconds = number(results, "wall_seconds")
     seconds = number(results, "cost", "total", "seconds") if seconds is None else seconds
     if seconds is None:
@@ -203,10 +206,11 @@ def _cost(results: Mapping[str, Any]) -> Markup | None:
     energy = say_joules(joules) if joules is not None else None
     pieces = say_seconds(seconds).split("\N{NO-BREAK SPACE}")
     value = [tag("small", piece) if place % 2 else piece for place, piece in enumerate(pieces)]
-    return _figure("Time", value, ", ".join(filter(None, (energy, f"on {said}" if said else None))))
+    return figure("Time", value, ", ".join(filter(None, (energy, f"on {said}" if said else None))))
 
 
-def _figure(name: str, value: Child, said: str) -> Markup:
+def figure(name: str, value: Child, said: str) -> Markup:
+    """A large number with its name and a sentence below."""
     return tag(
         "div", tag("dt", name), tag("dd", tag("span", value, class_="big"), tag("span", prose(said)) if said else None)
     )

@@ -1,7 +1,7 @@
-"""What a fixed bank of filters says of pictures: features that nothing was trained for, to compare sets of pictures by.
+"""What a fixed bank of filters says of pictures: features that nothing was trained for, to compare sets of them by.
 
-Bars and edges of four directions at three scales (Gabor 1946) beside light and two colours, each as mean and spread over
-the picture. They see texture, sharpness and colour, and know no objects.
+Bars and edges of four directions at three scales (Gabor 1946) beside light and two colours, each as mean and spread
+over the picture. They see texture, sharpness and colour, and know no objects.
 """
 
 from __future__ import annotations

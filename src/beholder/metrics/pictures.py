@@ -58,12 +58,12 @@ def frechet_distance(rows: Float[np.ndarray, "n D"], others: Float[np.ndarray, "
     return float(max(0.0, difference @ difference + np.trace(cov1) + np.trace(cov2) - 2 * crossed))
 
 
-def share_used(codes: Int[np.ndarray, "..."], num_codes: int) -> float:
+def share_used(codes: Int[np.ndarray, ...], num_codes: int) -> float:
     """Share of all codes that come up at least once."""
     return len(np.unique(codes)) / num_codes
 
 
-def perplexity(codes: Int[np.ndarray, "..."]) -> float:
+def perplexity(codes: Int[np.ndarray, ...]) -> float:
     """How many codes, used equally often, would carry as much: e to the entropy; 1 when one code is always used."""
     _, counts = np.unique(codes, return_counts=True)
     shares = counts / counts.sum()

@@ -12,8 +12,9 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from beholder.models.codebook import CodebookConfig, Quantised, build_codebook
+from beholder.models.codebook import CodebookConfig, LearnedCodes, Quantised, build_codebook
 from beholder.models.conv_coder import ConvCoderConfig, ConvDecoder, ConvEncoder
 from beholder.models.vit_coder import ViTCoderConfig, ViTDecoder, ViTEncoder
 
@@ -29,6 +30,10 @@ class CodecConfig:
     image_size: int = 64
     """Side in pixels of the pictures that it was trained on; a multiple of the stride."""
 
+    has_line: bool = False
+    """Whether a linear map runs beside encoder and decoder, which then have to learn only what it cannot do (shortcuts
+    beside codecs: Chen et al. 2024, arXiv 2410.10733). `begin` fits it, and training starts from a usable codec."""
+
     @property
     def stride(self) -> int:
         """Pixels a side that one code stands for."""
@@ -36,8 +41,8 @@ class CodecConfig:
 
 
 PRESETS = {
-    "conv-64": CodecConfig(),
-    "vit-64": CodecConfig(kind="vit"),
+    "conv-64": CodecConfig(has_line=True),
+    "vit-64": CodecConfig(kind="vit", has_line=True),
     "debug": CodecConfig(
         codebook=CodebookConfig(levels=(4, 4)),
         conv=ConvCoderConfig(width=8, multipliers=(1, 1), num_blocks=1, num_groups=4, patch_size=2),
@@ -61,6 +66,12 @@ class ImageCodec(nn.Module):
             self.encoder, self.decoder = ConvEncoder(config.conv, width), ConvDecoder(config.conv, width)
         else:
             self.encoder, self.decoder = ViTEncoder(config.vit, width), ViTDecoder(config.vit, width)
+        self.line_in = nn.Conv2d(3, width, config.stride, config.stride) if config.has_line else None
+        self.line_out = nn.Conv2d(width, 3 * config.stride**2, 3, padding=1) if config.has_line else None
+        if config.has_line:
+            for last in (self.encoder.last, self.decoder.last):
+                for weights in last.parameters():
+                    nn.init.zeros_(weights)
 
     @property
     def num_codes(self) -> int:
@@ -75,11 +86,49 @@ class ImageCodec(nn.Module):
         """The encoder's points moved onto codes, B h w D."""
         stride = self.config.stride
         assert pixels.shape[2] % stride == 0 and pixels.shape[3] % stride == 0, (tuple(pixels.shape), stride)
-        return self.codebook(self.encoder(pixels).permute(0, 2, 3, 1))
+        points = self.encoder(pixels)
+        if self.line_in is not None:
+            points = points + self.line_in(pixels)
+        return self.codebook(points.permute(0, 2, 3, 1))
 
     def paint(self, values: Float[Tensor, "B h w D"]) -> Float[Tensor, "B 3 H W"]:
         """The decoder's picture of those points; it may leave -1 to 1 a little."""
-        return self.decoder(values.permute(0, 3, 1, 2))
+        values = values.permute(0, 3, 1, 2)
+        painted = self.decoder(values)
+        return (
+            painted if self.line_out is None else painted + F.pixel_shuffle(self.line_out(values), self.config.stride)
+        )
+
+    @torch.no_grad()
+    def begin(self, pixels: Float[Tensor, "B 3 H W"]) -> None:
+        """Fit the linear maps to these pictures in closed form: principal components of each square in; out, least
+        squares from the codes of a square and its eight neighbours. A codec without them stays as it is."""
+        line_in, line_out = self.line_in, self.line_out
+        if line_in is None or line_out is None:
+            return
+        assert line_in.bias is not None and line_out.bias is not None
+        stride, width = self.config.stride, self.codebook.width
+        squares = F.unfold(pixels.float(), stride, stride=stride).transpose(1, 2).flatten(0, 1).double()  # n 3PP
+        mean = squares.mean(0)
+        variances, axes = torch.linalg.eigh((squares - mean).T @ (squares - mean) / len(squares))
+        count = min(width, len(axes))
+        axes = axes[:, -count:].flip(1) / variances[-count:].flip(0).clamp_min(1e-6).sqrt()
+        line_in.weight.zero_()
+        line_in.weight[:count] = axes.T.reshape(count, 3, stride, stride).to(line_in.weight)
+        line_in.bias.zero_()
+        line_in.bias[:count] = -(mean @ axes).to(line_in.bias)
+        points = line_in(pixels).permute(0, 2, 3, 1)
+        if isinstance(self.codebook, LearnedCodes):
+            unused = torch.zeros(self.num_codes, dtype=torch.bool, device=points.device)
+            self.codebook.revive(unused, points.flatten(0, 2))
+        values = self.codebook(points).values.permute(0, 3, 1, 2).double()
+        values = F.unfold(values, 3, padding=1).transpose(1, 2).flatten(0, 1)  # n 9D
+        values = torch.cat([values, torch.ones_like(values[:, :1])], dim=1)
+        products = values.T @ values
+        products.diagonal().add_(1e-6 * len(values))  # a coordinate may be the same everywhere
+        solved = torch.linalg.solve(products, values.T @ squares)
+        line_out.weight.copy_(solved[:-1].T.reshape(line_out.weight.shape))
+        line_out.bias.copy_(solved[-1])
 
     @torch.no_grad()
     def encode(self, pixels: Float[Tensor, "B 3 H W"]) -> Int[Tensor, "B h w"]:

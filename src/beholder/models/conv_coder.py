@@ -26,6 +26,9 @@ class ConvCoderConfig:
     """Whether there is attention between the two blocks at the lowest level."""
     num_groups: int = 32
     """Of the group norms."""
+    inner_width: int = 0
+    """Channels between which and the codes' a 1 x 1 convolution stands on either side of the codebook, as in published
+    codecs; 0: encoder and decoder meet the codes themselves."""
     patch_size: int = 4
     """Side of the squares of pixels that are merged before the first level; 1 in published codecs. On a processor most
     of the time goes to the finest level, and this spares it."""
@@ -105,13 +108,14 @@ class ConvEncoder(nn.Module):
             self.levels.append(nn.Sequential(*parts))
         self.middle = _middle(config, widths[-1])
         self.norm = _norm(widths[-1], config.num_groups)
-        self.last = nn.Conv2d(widths[-1], code_width, 3, padding=1)
+        self.last = nn.Conv2d(widths[-1], config.inner_width or code_width, 3, padding=1)
+        self.narrow = nn.Conv2d(config.inner_width, code_width, 1) if config.inner_width else nn.Identity()
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
         x = self.first(self.merge(pixels))
         for level in self.levels:
             x = level(x)
-        return self.last(F.silu(self.norm(self.middle(x))))
+        return self.narrow(self.last(F.silu(self.norm(self.middle(x)))))
 
 
 class ConvDecoder(nn.Module):
@@ -120,7 +124,8 @@ class ConvDecoder(nn.Module):
     def __init__(self, config: ConvCoderConfig, code_width: int) -> None:
         super().__init__()
         widths = [config.width * factor for factor in config.multipliers]
-        self.first = nn.Conv2d(code_width, widths[-1], 3, padding=1)
+        self.widen = nn.Conv2d(code_width, config.inner_width, 1) if config.inner_width else nn.Identity()
+        self.first = nn.Conv2d(config.inner_width or code_width, widths[-1], 3, padding=1)
         self.middle = _middle(config, widths[-1])
         self.levels = nn.ModuleList()
         for level in reversed(range(len(widths))):
@@ -134,7 +139,7 @@ class ConvDecoder(nn.Module):
         self.part = nn.PixelShuffle(config.patch_size)
 
     def forward(self, points: Float[Tensor, "B D h w"]) -> Float[Tensor, "B 3 H W"]:
-        x = self.middle(self.first(points))
+        x = self.middle(self.first(self.widen(points)))
         for level in self.levels:
             x = level(x)
         return self.part(self.last(F.silu(self.norm(x))))

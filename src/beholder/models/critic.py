@@ -1,4 +1,4 @@
-"""A critic of patches: whether each patch of a picture looks painted (PatchGAN: Isola et al. 2016, arXiv 1611.07004)."""
+"""A critic of patches: whether each one looks painted or real (PatchGAN: Isola et al. 2016, arXiv 1611.07004)."""
 
 from __future__ import annotations
 

@@ -80,13 +80,16 @@ class GPT(nn.Module):
         rows: Int[Tensor, "B T"] | None = None,
         positions: Int[Tensor, "A T"] | None = None,
         cache: Cache | None = None,
+        added: Float[Tensor, "A T D"] | None = None,
         **seen: Any,
     ) -> Float[Tensor, "B T V"]:
-        """Scores of each next token. Arguments as of `Transformer`; `seen` are a source and who may look at it.
+        """Scores of each next token. Arguments as of `Transformer`; `seen` are a source and who may look at it; `added`
+        is what else is known of the tokens.
 
         With `is_real`, positions are counted over the tokens that are real.
         """
-        return self.logits(self.hidden(tokens, is_real=is_real, rows=rows, positions=positions, cache=cache, **seen))
+        x = self.hidden(tokens, is_real=is_real, rows=rows, positions=positions, cache=cache, added=added, **seen)
+        return self.logits(x)
 
     def hidden(
         self,
@@ -96,11 +99,14 @@ class GPT(nn.Module):
         rows: Int[Tensor, "B T"] | None = None,
         positions: Int[Tensor, "A T"] | None = None,
         cache: Cache | None = None,
+        added: Float[Tensor, "A T D"] | None = None,
         **seen: Any,
     ) -> Float[Tensor, "B T D"]:
         """The last block's tokens, normalised."""
         positions = self.embed.places(tokens, is_real, rows, positions, cache.length if cache else 0)
         x = self.embed(tokens, positions)
+        if added is not None:
+            x = x + added
         return self.trunk(x, positions=positions, is_real=is_real, rows=rows, cache=cache, **seen)[-1]
 
     def logits(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T V"]:

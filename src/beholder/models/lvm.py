@@ -29,6 +29,7 @@ def llama_trunk(width: int, depth: int, num_heads: int) -> TransformerConfig:
     )  # fmt: skip
 
 
+_TABLE_STD = 0.02
 TRUNKS = {
     "tiny": llama_trunk(128, 4, 4),
     "small": llama_trunk(256, 6, 4),
@@ -50,9 +51,10 @@ class LVMConfig:
     """Codes, special tokens, and what fills them up."""
     context_length: int
     """Tokens of the longest sentence: one that begins it, and its pictures."""
-    has_table: bool = True
-    """Whether a learned table tells each token its place beside the rotary positions, so that a code knows its row and
-    column from the start; the published LVM has none."""
+    has_places: bool = True
+    """Whether learned tables tell each token its place in its picture, and its picture's in the sentence, beside the
+    rotary positions: the same place of the example is then found by its row of the table. The published LVM has
+    none."""
     trunk: TransformerConfig = field(default_factory=lambda: TRUNKS["tiny"])
 
     @property
@@ -73,10 +75,15 @@ class LVM(nn.Module):
         self.config = config
         self.gpt = GPT(
             GPTConfig(
-                config.vocabulary_size, config.context_length if config.has_table else None,
-                is_tied=False, context_length=config.context_length, trunk=config.trunk,
+                config.vocabulary_size, None, is_tied=False, context_length=config.context_length, trunk=config.trunk
             )
         )  # fmt: skip
+        width = config.trunk.width
+        self.places = nn.Embedding(config.tokens_per_picture, width) if config.has_places else None
+        self.order = nn.Embedding(config.num_pictures, width) if config.has_places else None
+        for table in (self.places, self.order):
+            if table is not None:
+                nn.init.normal_(table.weight, std=_TABLE_STD)
 
     @property
     def longest(self) -> int:
@@ -87,7 +94,13 @@ class LVM(nn.Module):
         self, tokens: Int[Tensor, "B T"], *, is_real: Bool[Tensor, "B S"] | None = None, cache: Cache | None = None
     ) -> Float[Tensor, "B T V"]:
         """Scores of each next token."""
-        return self.gpt(tokens, is_real=is_real, cache=cache)
+        if self.places is None or self.order is None:
+            return self.gpt(tokens, is_real=is_real, cache=cache)
+        positions = self.gpt.embed.places(tokens, is_real, None, None, cache.length if cache else 0)
+        after = (positions - 1).clamp_min(0)  # the token that begins the sentence counts to its first picture
+        picture = (after // self.config.tokens_per_picture).clamp_max(self.config.num_pictures - 1)
+        added = self.places(after % self.config.tokens_per_picture) + self.order(picture)
+        return self.gpt(tokens, is_real=is_real, positions=positions, cache=cache, added=added)
 
     def losses(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B rest"]:
         """Nats that each token from the second on costs, given all before it: T - 1 numbers a sentence."""

@@ -24,8 +24,8 @@ class ReconstructionConfig:
     squared: float = 1.0
     perceptual: float = 0.1
     """Of the distance between features, where a perceiver is given."""
-    perceived_share: float = 0.5
-    """Of each batch, that the perceiver looks at: it costs about as much as half of the codec."""
+    perceived_share: float = 0.25
+    """Of each batch, that the perceiver looks at: of all pictures it would cost about as much as half of the codec."""
     codebook: float = 1.0
     adversary: float = 0.5
     """Of the adversary's gradient, measured in lengths of the other parts' gradient; where a critic is given."""

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from beholder.pretrained.bundle import Bundle, load_bundle
 from beholder.pretrained.embedded import DEFAULT_PAIRS, load_embedded
 from beholder.pretrained.hub import find_snapshot, parse_name
 from beholder.pretrained.huggingface.foreign import Foreign, load_foreign
 from beholder.pretrained.pair_folder import load_pair_folder
+from beholder.pretrained.part_folder import CODEC, Part, load_part, need_whole
 from beholder.runtime.files import read_json
 from beholder.types import UserError
 
 
-def load(name: str | Path) -> Bundle | Foreign:
+def load(name: str | Path) -> Bundle | Foreign | Part:
     """A ready model: from a model folder, from the run folder that holds one, from a folder as the Hugging Face hub has
     it, or by a name of the hub, `owner/name` or `owner/name@revision`, which is looked for in the local cache first.
-    "embedded" is the model of images and texts that needs no hub.
+    "embedded" is the model of images and texts that needs no hub. What was trained by itself, such as an image
+    tokenizer, comes as a `Part`.
 
     Raises UserError when there is none, or it is broken or of an unknown kind.
     """
@@ -29,11 +32,11 @@ def load(name: str | Path) -> Bundle | Foreign:
             return load_foreign(find_snapshot(hub_name))
     if not (folder / "config.json").is_file() and (folder / "model" / "config.json").is_file():
         folder = folder / "model"
-    keys = _keys(folder / "config.json")
+    keys = _values(folder / "config.json")
     if "format" not in keys and "model_type" in keys:
         return load_foreign(folder)
-    if {"format", "kind"} <= keys:
-        return load_pair_folder(folder)
+    if {"format", "kind"} <= keys.keys():
+        return load_part(folder) if "config" in keys else load_pair_folder(folder)
     if keys and "format" not in keys:
         raise UserError(
             f"{folder / 'config.json'} has neither the format of a model folder nor the model_type of one of the "
@@ -44,11 +47,19 @@ def load(name: str | Path) -> Bundle | Foreign:
 
 def load_own(name: str | Path) -> Bundle:
     """The model of a folder that beholder made; the hub is not asked. Raises UserError for a foreign one."""
-    loaded = load(Path(name))
+    loaded = need_whole(load(Path(name)))
     if isinstance(loaded, Foreign):
         raise UserError(
             f"{name} is a foreign model ({loaded.kind}), and this needs one that adapt made; name the model/ of a run."
         )
+    return loaded
+
+
+def load_codec(name: str | Path) -> Part:
+    """The image tokenizer of that folder. Raises UserError for anything else."""
+    loaded = load(Path(name))
+    if not isinstance(loaded, Part) or loaded.kind != CODEC:
+        raise UserError(f"{name} is no image tokenizer; name the folder of a run of beholder train tokenizer.")
     return loaded
 
 
@@ -57,10 +68,10 @@ def _is_below_a_folder(path: Path) -> bool:
     return len(path.parts) > 1 and path.parent.is_dir()
 
 
-def _keys(path: Path) -> set[str]:
+def _values(path: Path) -> dict[str, Any]:
     """Of a configuration; none where there is no readable one, which the readers tell with its reason."""
     try:
         values = read_json(path)
     except (OSError, ValueError):
-        return set()
-    return set(values) if isinstance(values, dict) else set()
+        return {}
+    return values if isinstance(values, dict) else {}

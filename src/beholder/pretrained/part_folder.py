@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -22,6 +22,7 @@ from beholder.models.lvm import LVM, LVMConfig
 from beholder.runtime.files import read_json, write_json, write_text
 from beholder.types import UserError
 
+Whole = TypeVar("Whole")
 FORMAT = 1
 CODEC = "codec"
 SENTENCES = "lvm"
@@ -34,9 +35,14 @@ class PartKind:
 
     config: type
     model: Callable[[Any], nn.Module]
+    meaning: str
+    """As the user is told."""
 
 
-PARTS: dict[str, PartKind] = {CODEC: PartKind(CodecConfig, ImageCodec), SENTENCES: PartKind(LVMConfig, LVM)}
+PARTS: dict[str, PartKind] = {
+    CODEC: PartKind(CodecConfig, ImageCodec, "an image tokenizer"),
+    SENTENCES: PartKind(LVMConfig, LVM, "a model of visual sentences"),
+}
 """By the `kind` in config.json."""
 
 
@@ -63,6 +69,16 @@ class Part:
         if self.codec is None:
             raise UserError(f"{self.source} holds no codec/; copy the whole folder again.")
         return self.codec
+
+
+def need_whole(model: Whole | Part) -> Whole:
+    """The same model. Raises UserError for a part, which gives no answers by itself."""
+    if isinstance(model, Part):
+        raise UserError(
+            f"{model.source} is {PARTS[model.kind].meaning}, which answers nothing here; name a model that adapt made, "
+            "or one that reads images and texts."
+        )
+    return model
 
 
 def save_part(

@@ -14,6 +14,7 @@ from beholder.data.decode import Limits
 from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.load import load
+from beholder.pretrained.part_folder import Part
 from beholder.runtime.device import Device, pick_device
 from beholder.tasks.embed import BATCH_SIZE
 from beholder.tasks.search import open_finder
@@ -44,7 +45,7 @@ class Embedder:
 
 
 def embed_on_ray(
-    model: Bundle | Foreign | str | Path, samples: Sequence[Sample], limits: Limits, device: Device
+    model: Bundle | Foreign | Part | str | Path, samples: Sequence[Sample], limits: Limits, device: Device
 ) -> Iterator[Placed]:
     """Points in any order, computed by the workers of the Ray cluster that RAY_ADDRESS names, else by one of this
     machine's own. Every worker must reach the photos, and the model, by the same paths.

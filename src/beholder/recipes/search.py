@@ -15,6 +15,7 @@ from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.embedded import DEFAULT_PAIRS
 from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.load import load
+from beholder.pretrained.part_folder import Part
 from beholder.recipes.photo_index import Origin, choose_place, update_index
 from beholder.recipes.ray_embedding import embed_on_ray
 from beholder.runtime.device import pick_device
@@ -34,7 +35,7 @@ def search(
     text: str | None = None,
     *,
     like: ImageInput | None = None,
-    model: Bundle | Foreign | str | Path | None = None,
+    model: Bundle | Foreign | Part | str | Path | None = None,
     count: int = 10,
     index: str | Path | None = None,
     ray: bool = False,
@@ -101,8 +102,8 @@ def _check_query(text: str | None, like: ImageInput | None, count: int) -> None:
         raise UserError(f"--count {count}: at least one image is told; give a larger number.")
 
 
-def _name(model: Bundle | Foreign) -> str:
-    return str(model.source) if isinstance(model, Foreign) else "the model given"
+def _name(model: Bundle | Foreign | Part) -> str:
+    return str(model.source) if isinstance(model, Foreign | Part) else "the model given"
 
 
 def _text(path: Path | None) -> str | None:

@@ -10,6 +10,7 @@ from beholder.models.pairs import FrozenImages, FrozenTexts
 from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.embedded import DEFAULT_PAIRS
 from beholder.pretrained.load import load
+from beholder.pretrained.part_folder import need_whole
 from beholder.pretrained.towers import Towers, embedded_images, embedded_names, embedded_texts
 from beholder.tokenizers.pixels import PixelConfig
 from beholder.tokenizers.text import Words
@@ -29,7 +30,7 @@ def open_towers(image: str, text: str) -> Towers:
 
 def _images(name: str) -> tuple[FrozenImages, PixelConfig]:
     """Of a model that adapt made, the backbone that it adapted: the last one."""
-    loaded = load(name)
+    loaded = need_whole(load(name))
     backbone: nn.Module = loaded.model.embedder.backbones[-1] if isinstance(loaded, Bundle) else loaded.model
     if not any(type(backbone) is family.module for family in FAMILIES.values()):
         raise UserError(
@@ -40,7 +41,7 @@ def _images(name: str) -> tuple[FrozenImages, PixelConfig]:
 
 
 def _texts(name: str) -> tuple[FrozenTexts, Words]:
-    loaded = load(name)
+    loaded = need_whole(load(name))
     if isinstance(loaded, Bundle) or not isinstance(loaded.model, BERT):
         raise UserError(f"{name} is no reader of sentences; name one of BERT's kind, such as MiniLM, or embedded.")
     return FrozenTexts(loaded.model), loaded.need_words()

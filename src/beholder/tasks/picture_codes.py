@@ -42,7 +42,9 @@ class PictureCodes:
         """Codes row by row. In single precision, whatever the device prefers: a rounded value may be another code."""
         found = []
         for first in range(0, len(squares), _AT_ONCE):
-            pixels = torch.from_numpy(squares[first : first + _AT_ONCE]).to(self.device)
+            pixels = torch.from_numpy(np.array(squares[first : first + _AT_ONCE])).to(
+                self.device
+            )  # mapped files are read-only
             codes = self.codec.encode(pixels.permute(0, 3, 1, 2).float().contiguous() / 127.5 - 1)
             found.append(codes.flatten(1).cpu().numpy())
         return np.concatenate(found)

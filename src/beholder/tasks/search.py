@@ -23,6 +23,7 @@ from beholder.index.vectors import VectorIndex
 from beholder.models.vit import ViT
 from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.huggingface.foreign import Foreign
+from beholder.pretrained.part_folder import Part, need_whole
 from beholder.runtime.device import Device
 from beholder.tasks.embed import BATCH_SIZE, ImageInput, decoded_batches, embed_arrays
 from beholder.tasks.shared_space import Placed, SharedSpace, open_space
@@ -80,8 +81,9 @@ class Finder:
             yield Placed(key, point, pixels if isinstance(pixels, str) else None)
 
 
-def open_finder(model: Foreign | Bundle, name: str, device: Device) -> Finder:
+def open_finder(model: Foreign | Bundle | Part, name: str, device: Device) -> Finder:
     """The model as a finder. Raises UserError when it reads no pictures, or came without its preprocessing."""
+    model = need_whole(model)
     if isinstance(model, Bundle):
         embedder = model.model.embedder.to(device.torch_device)
         described = [to_json(model.pixels), to_json(embedder.config)]

@@ -16,6 +16,7 @@ from beholder.data.decode import Limits
 from beholder.models.pairs import PairModel, is_pair_model
 from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.huggingface.foreign import Foreign
+from beholder.pretrained.part_folder import Part, need_whole
 from beholder.runtime.device import Device
 from beholder.tasks.embed import ImageInput, decoded_batches
 from beholder.tokenizers.pixels import PixelConfig, prepare
@@ -93,8 +94,9 @@ class SharedSpace:
         return scores.softmax(1) if self.is_exclusive else scores.sigmoid()
 
 
-def open_space(model: Foreign | Bundle, device: Device) -> SharedSpace:
+def open_space(model: Foreign | Bundle | Part, device: Device) -> SharedSpace:
     """The model's space. Raises UserError when it reads no texts, or came without a tokenizer or preprocessing."""
+    model = need_whole(model)
     if isinstance(model, Bundle):
         raise UserError(
             "A model that adapt made reads no texts; name one that does, such as embedded or "

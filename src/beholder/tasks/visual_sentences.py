@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,6 +92,6 @@ def open_sentences(part: Part, device: Device) -> VisualSentences:
     return VisualSentences(part.model.to(device.torch_device).eval(), pictures, grammar_of(part.config), device)
 
 
-def _parts(codes: np.ndarray, count: int) -> Iterator[Sequence[np.ndarray]]:
+def _parts(codes: np.ndarray, count: int) -> Iterator[np.ndarray]:
     for first in range(0, len(codes), count):
         yield codes[first : first + count]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from beholder.checkpoint.files import load_tensors, save_tensors
@@ -32,8 +32,13 @@ from beholder.train.loop import Plan, train
 from beholder.train.step import StepReport
 
 BATCH_SIZE = 32
+EYE = (1, 2, 4)
+"""Stages of EfficientNet-Lite0 whose maps are compared: strides 4, 8 and 16."""
+SAVE_EVERY_SECONDS = 20.0
 _NUM_PROBES = 10
 _NUM_WATCHED, _NUM_SHOWN = 64, 16
+_NUM_BEGUN_WITH = 500
+"""Pictures, at most, that linear maps are fitted to before the first step."""
 _LR = {"conv": 1e-3, "vit": 1e-3}
 
 
@@ -58,7 +63,7 @@ def steps_for(sitting: Sitting) -> Timed:
 def learn(sitting: Sitting, pictures: Pictures, num_steps: int) -> Learned:
     """Run or resume the training. The result is the same, bit for bit, however often it was interrupted."""
     final = sitting.run.path / "checkpoints" / "codec.safetensors"
-    codec = _codec(sitting)
+    codec = _codec(sitting, pictures)
     if not sitting.run.is_done("training"):
         with told_kindly(sitting.run.path):
             average, story = _train(sitting, pictures, codec, num_steps)
@@ -75,12 +80,12 @@ def build_objective(sitting: Sitting) -> Reconstruction:
     seed_everything(sitting.config.seed, "objective")
     critic = PatchCritic() if sitting.config.adversary else None
     num_codes = sitting.codec.codebook.num_codes if sitting.codec.codebook.kind == "learned" else 0
-    return Reconstruction(Perceiver(efficientnet_lite0()), critic, num_codes=num_codes)
+    return Reconstruction(Perceiver(efficientnet_lite0(), EYE), critic, num_codes=num_codes)
 
 
-def to_pixels(pictures: UInt8[np.ndarray, "B 3 H W"] | Tensor) -> Float[Tensor, "B 3 H W"]:
+def to_pixels(pictures: UInt8[np.ndarray, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
     """Bytes to what a codec reads, -1 to 1."""
-    return torch.as_tensor(np.ascontiguousarray(pictures)).float() / 127.5 - 1
+    return torch.from_numpy(pictures.astype(np.float32)) / 127.5 - 1
 
 
 def to_bytes(pixels: Float[Tensor, "B 3 H W"]) -> UInt8[np.ndarray, "B 3 H W"]:
@@ -88,20 +93,30 @@ def to_bytes(pixels: Float[Tensor, "B 3 H W"]) -> UInt8[np.ndarray, "B 3 H W"]:
     return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu().numpy()
 
 
+def middles(pictures: UInt8[np.ndarray, "n 3 R R"], size: int) -> UInt8[np.ndarray, "n 3 S S"]:
+    """Squares of `size` out of the middle of larger ones."""
+    start = (pictures.shape[2] - size) // 2
+    return np.ascontiguousarray(pictures[:, :, start : start + size, start : start + size])
+
+
+def encode(codec: ImageCodec, pictures: UInt8[np.ndarray, "n 3 S S"], device: torch.device) -> Int[np.ndarray, "n h w"]:
+    """The codes of all pictures."""
+    parts = (pictures[first : first + BATCH_SIZE] for first in range(0, len(pictures), BATCH_SIZE))
+    return np.concatenate([codec.encode(to_pixels(part).to(device)).cpu().numpy() for part in parts])
+
+
 def repaint(
     codec: ImageCodec, pictures: UInt8[np.ndarray, "n 3 S S"], device: torch.device
-) -> tuple[UInt8[np.ndarray, "n 3 S S"], np.ndarray]:
-    """The pictures as they come back from their codes alone, and the codes (n h w)."""
-    painted, codes = [], []
-    for first in range(0, len(pictures), BATCH_SIZE):
-        found = codec.encode(to_pixels(pictures[first : first + BATCH_SIZE]).to(device))
-        painted.append(to_bytes(codec.decode(found)))
-        codes.append(found.cpu().numpy())
-    return np.concatenate(painted), np.concatenate(codes)
+) -> tuple[UInt8[np.ndarray, "n 3 S S"], Int[np.ndarray, "n h w"]]:
+    """The pictures as they come back from their codes alone, and the codes."""
+    codes = encode(codec, pictures, device)
+    parts = (codes[first : first + BATCH_SIZE] for first in range(0, len(codes), BATCH_SIZE))
+    painted = [to_bytes(codec.decode(torch.from_numpy(part).to(device))) for part in parts]
+    return np.concatenate(painted), codes
 
 
 class Watch:
-    """A probe: how well some held-out pictures come back, told aloud and shown in `samples/`. Nothing is chosen by it."""
+    """A probe: how well some held-out pictures come back, told aloud and shown in `samples/`. It chooses nothing."""
 
     def __init__(self, sitting: Sitting, held_out: np.ndarray, num_steps: int) -> None:
         rows = np.random.default_rng(derive(sitting.config.seed, "watched")).permutation(len(held_out))
@@ -139,9 +154,7 @@ class _Ledger:
         self._watch = Stopwatch()
 
 
-def _train(
-    sitting: Sitting, pictures: Pictures, codec: ImageCodec, num_steps: int
-) -> tuple[nn.Module, dict[str, Any]]:
+def _train(sitting: Sitting, pictures: Pictures, codec: ImageCodec, num_steps: int) -> tuple[nn.Module, dict[str, Any]]:
     watch, ledger = Watch(sitting, pictures.held_out, num_steps), _Ledger(sitting)
     plan = Plan(
         num_steps,
@@ -151,7 +164,7 @@ def _train(
         average_momentum=0.995,
         seed=derive(sitting.config.seed, "training"),
         probe_every=max(1, num_steps // _NUM_PROBES),
-        checkpoint_every_seconds=20.0,
+        checkpoint_every_seconds=SAVE_EVERY_SECONDS,
     )
     with sitting.log.progress("Train", num_steps) as advance:
 
@@ -170,9 +183,14 @@ def _train(
     return result.average, {"steps": result.num_steps, "batch_size": BATCH_SIZE, "probes": list(result.probes)}
 
 
-def _codec(sitting: Sitting) -> ImageCodec:
+def _codec(sitting: Sitting, pictures: Pictures | None = None) -> ImageCodec:
+    """A fresh one, whose linear maps, if it has them, fit some of the pictures."""
     seed_everything(sitting.config.seed, "codec")
-    return ImageCodec(sitting.codec)
+    codec = ImageCodec(sitting.codec)
+    if pictures is not None:
+        rows = np.unique(np.linspace(0, len(pictures.learned) - 1, _NUM_BEGUN_WITH).astype(int))
+        codec.begin(to_pixels(middles(pictures.learned[rows], sitting.codec.image_size)))
+    return codec
 
 
 def _stream(sitting: Sitting, learned: np.ndarray) -> ImageStream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
@@ -47,7 +48,7 @@ class Pictures:
 def read_pictures(sitting: Sitting) -> Pictures:
     """Read, curate, split and cache. Raises UserError for fewer than 20 readable pictures."""
     config, run, log = sitting.config, sitting.run, sitting.log
-    source = read_source(config.data)
+    source = read_source(Path(config.data))
     log.stage("Read", source.description)
     curation = curate(
         source, run.scratch("survey"), limits=sitting.limits, num_workers=sitting.device.num_threads, log=log,

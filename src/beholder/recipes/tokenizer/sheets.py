@@ -13,9 +13,7 @@ from beholder.runtime.files import write_whole
 _COLUMNS, _GAP = 8, 2
 
 
-def sheet(
-    originals: UInt8[np.ndarray, "n 3 S S"], painted: UInt8[np.ndarray, "n 3 S S"]
-) -> UInt8[np.ndarray, "H W 3"]:
+def sheet(originals: UInt8[np.ndarray, "n 3 S S"], painted: UInt8[np.ndarray, "n 3 S S"]) -> UInt8[np.ndarray, "H W 3"]:
     """Rows of eight: each row of originals stands above its reconstructions, on white."""
     side, count = originals.shape[2], len(originals)
     columns, rows = min(_COLUMNS, count), -(-count // _COLUMNS)

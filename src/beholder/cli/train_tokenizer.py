@@ -1,0 +1,59 @@
+"""beholder train tokenizer"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from beholder.cli.options import Device, Json, MaxPixels, Seed, Threads
+
+
+def train_tokenizer(
+    *,
+    data: Path,
+    out: Path,
+    size: int = 64,
+    kind: Literal["conv", "vit"] = "conv",
+    codes: Literal["finite", "learned"] = "finite",
+    levels: tuple[int, ...] | None = None,
+    num_codes: int | None = None,
+    budget: str = "12m",
+    adversary: bool = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+    max_pixels: MaxPixels = 100_000_000,
+    json: Json = False,
+) -> None:
+    """Your pictures as sequences of codes: an encoder, a codebook and a decoder, trained on them alone.
+
+    Example: `beholder train tokenizer --data photos/ --out runs/tok`
+
+    Parameters
+    ----------
+    data
+        A folder of pictures in any layout, or a table; labels are not needed.
+    out
+        Folder of the run; the tokenizer is written to its model/.
+    size
+        Side of the squares that are learned from: the shorter side is fitted, the middle cut out. A multiple of 8.
+    kind
+        Of encoder and decoder: conv or vit.
+    codes
+        finite: a fixed grid of points, all of which get used; learned: a table of points.
+    levels
+        finite: how many values each coordinate takes; their product is the number of codes. 4 4 4 4 4 if not given.
+    num_codes
+        learned: rows of the table; 1024 if not given.
+    budget
+        For training: a time such as 12m, or a number such as '400 steps'.
+    adversary
+        A critic that tells painted patches from real ones joins after a third of the steps: sharper, less faithful.
+    """
+    from beholder.recipes.tokenizer import train_tokenizer as run
+    from beholder.runtime.log import Log
+
+    run(
+        data, out=out, size=size, kind=kind, codes=codes, levels=levels, num_codes=num_codes, budget=budget,
+        adversary=adversary, seed=seed, device=device, threads=threads, max_pixels=max_pixels, log=Log(as_json=json),
+    )  # fmt: skip

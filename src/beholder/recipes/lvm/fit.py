@@ -1,0 +1,163 @@
+"""Stage: the model learns sentences within its budget, with a look at held-out pictures on the way."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from beholder.checkpoint.files import load_tensors, save_tensors
+from beholder.models.lvm import LVM, TRUNKS, LVMConfig
+from beholder.objectives.next_token import NextToken
+from beholder.recipes.adapt.pace import Timed, seconds_per_step
+from beholder.recipes.adapt.settings import parse_budget
+from beholder.recipes.lvm.settings import PAIRED, LVMTraining
+from beholder.recipes.lvm.sitting import Sitting
+from beholder.recipes.lvm.stream import SentenceStream
+from beholder.runtime.device import Device
+from beholder.runtime.energy import Stopwatch
+from beholder.runtime.files import told_kindly
+from beholder.runtime.run_folder import RunFolder
+from beholder.runtime.seed import derive, numpy_generator, seed_everything
+from beholder.tasks.visual_sentences import VisualSentences
+from beholder.tokenizers.sentences import SentenceConfig
+from beholder.train.loop import Plan, train
+from beholder.train.step import StepReport
+from beholder.types import UserError
+
+_NUM_PROBES = 8
+_NUM_ASKED = 12
+"""Held-out sentences of each task that a probe reads."""
+_NUM_TIMED = 3
+_SECONDS_BETWEEN_BOOKINGS = 20.0
+
+
+def build_model(settings: LVMTraining, grammar: SentenceConfig, seed: int) -> LVM:
+    """A fresh model for these sentences."""
+    seed_everything(seed, "model")
+    return LVM(
+        LVMConfig(
+            grammar.num_codes, grammar.grid, grammar.vocabulary_size, grammar.length(settings.num_pictures),
+            trunk=TRUNKS[settings.size],
+        )
+    )  # fmt: skip
+
+
+def steps_for(settings: LVMTraining, model: LVM, stream: SentenceStream, device: Device) -> Timed:
+    """How many steps the budget buys on this machine, from timed ones. Raises UserError for a budget of none."""
+    budget = parse_budget(settings.budget)
+    if budget.is_none:
+        raise UserError(f"--budget {settings.budget}: nothing is learned in no time; give 12m, or '400 steps'.")
+    num_timed = 1 if budget.steps else _NUM_TIMED
+    seconds = seconds_per_step(copy.deepcopy(model), NextToken(), stream, device, num_timed)
+    return Timed(budget.steps or max(1, int((budget.seconds or 0.0) / seconds)), seconds)
+
+
+class Probe:
+    """Nats a code of the last picture of held-out sentences, for each task; always the same sentences."""
+
+    def __init__(self, stream: SentenceStream, seed: int) -> None:
+        material = stream.material
+        self.sentences: dict[str, np.ndarray] = {}
+        for task in (*material.tasks, *material.left_out):
+            places = material.places(True, task if task in PAIRED else "plain")
+            if task == "frames" or not len(places):
+                continue
+            generator = numpy_generator(seed, "probe", task)
+            asked = generator.choice(places, min(_NUM_ASKED, len(places)), replace=False)
+            self.sentences[task] = np.stack([stream.sentence(task, generator, int(place)) for place in asked])
+
+    def look(self, speaker: VisualSentences) -> dict[str, float]:
+        """By task."""
+        return {task: float(speaker.surprise(codes)[:, -1].mean()) for task, codes in self.sentences.items()}
+
+
+def fit(
+    sitting: Sitting,
+    model: LVM,
+    stream: SentenceStream,
+    speaker: VisualSentences,
+    num_steps: int,
+    sketch: Callable[[Path], None],
+) -> Mapping[str, Any]:
+    """Train the model in place, once: later sittings load what came of it. `sketch` draws samples into a file."""
+    run, final = sitting.run, sitting.run.path / "checkpoints" / "lvm.safetensors"
+    if not run.is_done("training"):
+        with told_kindly(run.path):
+            story = _train(sitting, model, stream, speaker, num_steps, sketch)
+            final.parent.mkdir(exist_ok=True)
+            save_tensors(final, model.state_dict())
+            run.stage("training", lambda: story)
+    model.load_state_dict(load_tensors(final))
+    model.to(speaker.device.torch_device).eval()
+    return run.stage("training", dict)
+
+
+def _train(
+    sitting: Sitting,
+    model: LVM,
+    stream: SentenceStream,
+    speaker: VisualSentences,
+    num_steps: int,
+    sketch: Callable[[Path], None],
+) -> dict[str, Any]:
+    run, held_out, ledger = sitting.run, Probe(stream, sitting.seed), _Ledger(sitting.run)
+    samples = run.path / "samples"
+    samples.mkdir(exist_ok=True)
+    every = max(1, num_steps // _NUM_PROBES)
+    with sitting.log.progress("Train", num_steps) as advance:
+
+        def look(_: nn.Module, step: int) -> dict[str, float]:
+            told = held_out.look(speaker)
+            sketch(samples / f"step-{step:06d}.png")
+            run.record("probe", step=step, **told)
+            return told
+
+        def on_step(report: StepReport) -> None:
+            run.record("step", step=report.step, **report.losses)
+            ledger.on_step()
+            advance(1, f"{report.losses['total']:.2f} nats a code")
+
+        result = train(
+            model, NextToken(), stream, plan=plan(stream.settings, num_steps, every, derive(sitting.seed, "train")),
+            device=speaker.device, folder=run.scratch("training"), probes=[look], on_step=on_step,
+        )  # fmt: skip
+    ledger.close()
+    return {
+        "steps": result.num_steps,
+        "sentences": result.num_steps * stream.settings.batch_size,
+        "tokens": result.num_steps * stream.settings.batch_size * model.longest,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "probes": list(result.probes),
+    }
+
+
+def plan(settings: LVMTraining, num_steps: int, probe_every: int, seed: int) -> Plan:
+    return Plan(
+        num_steps=num_steps, lr=settings.lr, num_warmup=max(1, num_steps // 20), weight_decay=0.05, seed=seed,
+        probe_every=probe_every, checkpoint_every_seconds=20.0,
+    )  # fmt: skip
+
+
+class _Ledger:
+    """Books what training costs every 20 seconds, so that a killed run's cost is not forgotten."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run, self._watch = run, Stopwatch()
+
+    def on_step(self) -> None:
+        if self._watch.cost().seconds > _SECONDS_BETWEEN_BOOKINGS:
+            self.close()
+
+    def close(self) -> None:
+        self._run.charge("training", self._watch.cost())
+        self._watch = Stopwatch()
+
+
+def losses_of(run: RunFolder) -> list[tuple[int, float]]:
+    """Step and loss of every step; of a step that was taken twice, after a kill, the last."""
+    return sorted({entry["step"]: entry["total"] for entry in run.records("step")}.items())

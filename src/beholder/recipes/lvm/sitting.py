@@ -1,0 +1,38 @@
+"""What every stage of one run works with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from beholder.data.decode import Limits
+from beholder.recipes.lvm.settings import LVMTraining
+from beholder.runtime.device import Device, release_freed_memory
+from beholder.runtime.energy import Stopwatch
+from beholder.runtime.log import Log
+from beholder.runtime.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """Settings, folder, machine and console."""
+
+    data: Path
+    settings: LVMTraining
+    seed: int
+    run: RunFolder
+    device: Device
+    limits: Limits
+    log: Log
+
+    @contextmanager
+    def charged(self, stage: str) -> Iterator[None]:
+        """Book what the block costs to `stage`."""
+        watch = Stopwatch()
+        try:
+            yield
+        finally:
+            self.run.charge(stage, watch.cost())
+            release_freed_memory()

@@ -1,0 +1,155 @@
+"""The last stage: results, the model folder with its card, and the report."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from beholder.evaluate.report_sentences import headline, write_sentences_report
+from beholder.models.lvm import LVM
+from beholder.pretrained.part_folder import SENTENCES, Part, save_part
+from beholder.recipes.adapt.pace import Timed
+from beholder.recipes.lvm.fit import losses_of
+from beholder.recipes.lvm.material import Material
+from beholder.recipes.lvm.settings import WEIGHTS, LVMTraining
+from beholder.recipes.lvm.sheets import as_png
+from beholder.recipes.lvm.sitting import Sitting
+from beholder.runtime.energy import Cost
+from beholder.runtime.files import told_kindly
+from beholder.runtime.log import duration, energy, size
+from beholder.runtime.machine import machine
+from beholder.runtime.run_folder import RunFolder
+from beholder.version import VERSION
+
+_NUM_POINTS = 200
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a run has come to."""
+
+    material: Material
+    codec: Part
+    model: LVM
+    story: Mapping[str, Any]
+    judged: Mapping[str, Any]
+    sheets: Mapping[str, np.ndarray]
+    timed: Timed
+
+
+def tell(sitting: Sitting, asked: Mapping[str, Any], done: Finished) -> dict[str, Any]:
+    """Everything that is written at the end; `results.json` comes last and marks the run as finished."""
+    run, settings, log = sitting.run, sitting.settings, sitting.log
+    story, probes = done.story, done.story["probes"]
+    losses = losses_of(run)
+    costs = run.costs()
+    total = sum(costs.values(), Cost())
+    last = {name: value for name, value in probes[-1].items() if name != "step"} if probes else {}
+    results: dict[str, Any] = {
+        "version": VERSION,
+        "name": run.path.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command(asked, settings, run),
+        "seed": asked["seed"],
+        "machine": machine(sitting.device),
+        "data": _data(asked, done.material),
+        "judged": {**done.judged, "plain_nats": last.get("plain"), "held_out_nats": last},
+        "num_examples": settings.num_pictures // 2 - 1,
+        "weights": {task: WEIGHTS[task] for task in done.material.tasks},
+        "training": {
+            "backbone": f"A model of visual sentences ({settings.size}, {story['parameters']:,} parameters)",
+            "objective": "foretelling the next code of sentences of " + ", ".join(done.material.tasks),
+            "steps": story["steps"],
+            "sentences": story["sentences"],
+            "tokens": story["tokens"],
+            "parameters": story["parameters"],
+            "seconds": costs["training"].seconds if "training" in costs else None,
+            "losses": [list(point) for point in losses[:: max(1, len(losses) // _NUM_POINTS)]],
+            "probes": [
+                {"name": f"Nats a code, {task}", "values": [[one["step"], one[task]] for one in probes]}
+                for task in last
+            ],
+        },
+        "sheets": [{"task": task, "picture": f"sheet-{task}"} for task in done.sheets],
+        "cost": {
+            "rows": [
+                {"stage": name, **asdict(cost), "estimated_seconds": done.timed.seconds if name == "training" else None}
+                for name, cost in costs.items()
+            ],
+            "total": asdict(total),
+        },
+        "wall_seconds": total.seconds,
+    }
+    pictures = {f"sheet-{task}": as_png(pixels) for task, pixels in done.sheets.items()}
+    facts = {
+        "made_by": f"beholder {VERSION} train lvm",
+        "data": asked["data"],
+        "tasks": list(done.material.tasks),
+        "left_out": list(done.material.left_out),
+        "steps": story["steps"],
+        "seed": asked["seed"],
+        "judged": results["judged"],
+    }
+    with told_kindly(run.path):
+        save_part(
+            run.path / "model", SENTENCES, done.model.cpu(), done.model.config, facts=facts,
+            card=_card(results, done), codec=done.codec,
+        )  # fmt: skip
+        write_sentences_report(results, pictures, run.path / "report.html")
+    run.finish(results)
+    log.stage("Judge", headline(results))
+    log.stage(
+        "Cost",
+        f"{duration(total.seconds)}, {energy(total.joules)}, {total.joules_source}, peak memory "
+        f"{size(total.peak_memory_bytes)}",
+    )
+    log.stage("Model", str(run.path / "model"))
+    log.stage("Report", str(run.path / "report.html"))
+    return results
+
+
+def command(asked: Mapping[str, Any], settings: LVMTraining, run: RunFolder) -> str:
+    """The command line that repeats this run."""
+    words = ["beholder", "train", "lvm", "--data", asked["data"], "--tokenizer", asked["tokenizer"]]
+    words += ["--out", str(run.path), "--size", settings.size, "--budget", settings.budget]
+    if settings.tasks is not None:
+        words += ["--tasks", ",".join(settings.tasks)]
+    if settings.leave_out:
+        words += ["--leave-out", ",".join(settings.leave_out)]
+    return shlex.join([*words, "--seed", str(asked["seed"])])
+
+
+def _data(asked: Mapping[str, Any], material: Material) -> dict[str, Any]:
+    num_held = int(material.is_held_out.sum())
+    notes = [f"{len(material.masks):,} pictures have a mask"] if material.masks else []
+    return {
+        "folder": asked["data"],
+        "description": material.description,
+        "num_found": len(material.samples) + material.num_refused,
+        "num_kept": len(material.samples),
+        "num_quarantined": material.num_refused,
+        "split": {"train": len(material.samples) - num_held, "test": num_held},
+        "notes": notes,
+    }
+
+
+def _card(results: Mapping[str, Any], done: Finished) -> str:
+    lines = []
+    for task, told in results["judged"]["tasks"].items():
+        copied = told["rivals"]["copying the example"]["score"]
+        left = ", never learned" if told["is_left_out"] else ""
+        lines.append(f"- {task}{left}: {told['metric']} {told['score']:.3f}; copying the example {copied:.3f}")
+    training = results["training"]
+    return (
+        "# Model of visual sentences\n\n"
+        f"{headline(results)}\n\n" + "\n".join(lines) + "\n\n"
+        f"{training['parameters']:,} parameters, {training['steps']:,} steps, {training['tokens']:,} tokens, "
+        f"{energy(results['cost']['total']['joules'])}. Its tokenizer lies in codec/ (SHA-256 "
+        f"{done.codec.fingerprint[:12]}).\n\n"
+        f"Trained on {results['data']['folder']} by beholder {VERSION}: `{results['command']}`.\n"
+    )

@@ -1,0 +1,212 @@
+"""The last stage: results, the model folder with its card, and the report."""
+
+from __future__ import annotations
+
+import io
+import shlex
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from beholder.evaluate.report_reconstruction import headline, write_reconstruction_report
+from beholder.pretrained.part_folder import CODEC, save_part
+from beholder.recipes.adapt.pace import Timed
+from beholder.recipes.tokenizer.judge import Judged
+from beholder.recipes.tokenizer.learn import BATCH_SIZE, Learned
+from beholder.recipes.tokenizer.pictures import NUM_FOLDS, Pictures
+from beholder.recipes.tokenizer.settings import TokenizerConfig
+from beholder.recipes.tokenizer.sitting import Sitting
+from beholder.runtime.energy import Cost
+from beholder.runtime.files import told_kindly
+from beholder.runtime.log import duration, energy, size
+from beholder.runtime.machine import machine
+from beholder.version import VERSION
+
+_NUM_SHOWN = 12
+_MOST_LISTED = 200
+_SPOKEN = (
+    "size",
+    "kind",
+    "codes",
+    "levels",
+    "num_codes",
+    "budget",
+    "adversary",
+    "seed",
+    "device",
+    "threads",
+    "max_pixels",
+)
+_NETWORKS = {"conv": "A convolutional codec", "vit": "A transformer codec"}
+
+
+def tell(sitting: Sitting, pictures: Pictures, learned: Learned, judged: Judged, timed: Timed) -> dict[str, Any]:
+    """Everything that is written at the end; `results.json` comes last and marks the run as finished."""
+    run, log = sitting.run, sitting.log
+    log.stage("Judge", headline(judged.figures))
+    shown, album = _gallery(pictures, judged)
+    results: dict[str, Any] = {
+        "version": VERSION,
+        "name": run.path.name,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": command(sitting),
+        "seed": sitting.config.seed,
+        "machine": machine(sitting.device),
+        "data": _data(sitting, pictures),
+        "curation": {
+            "num_duplicates": len(pictures.curation.duplicates),
+            "quarantine": [asdict(refused) for refused in pictures.curation.quarantine[:_MOST_LISTED]],
+        },
+        "reconstruction": judged.figures,
+        "training": _training(sitting, learned, pictures),
+        "gallery": shown,
+    }
+    results["cost"] = _cost(sitting, timed)
+    results["wall_seconds"] = results["cost"]["total"]["seconds"]
+    with told_kindly(run.path):
+        save_part(
+            run.path / "model", CODEC, learned.codec.cpu(), sitting.codec,
+            facts=_facts(sitting, results), card=_card(sitting, results),
+        )  # fmt: skip
+        write_reconstruction_report(results, album, run.path / "report.html")
+    run.finish(results)
+    total = results["cost"]["total"]
+    log.stage(
+        "Cost",
+        f"{duration(total['seconds'])}, {energy(total['joules'])}, {total['joules_source']}, "
+        f"peak memory {size(total['peak_memory_bytes'])}",
+    )
+    log.stage("Model", str(run.path / "model"))
+    log.stage("Report", str(run.path / "report.html"))
+    return results
+
+
+def command(sitting: Sitting) -> str:
+    """The command line that repeats this run: what was asked for beside the defaults."""
+    asked, usual = sitting.config, TokenizerConfig(sitting.config.data)
+    words = ["beholder", "train", "tokenizer", "--data", asked.data, "--out", str(sitting.run.path)]
+    for field in _SPOKEN:
+        value = getattr(asked, field)
+        if value == getattr(usual, field) and field != "budget":
+            continue
+        values = value if isinstance(value, tuple) else (value,)
+        words += ["--" + field.replace("_", "-"), *([] if value is True else map(str, values))]
+    return shlex.join(words)
+
+
+def _data(sitting: Sitting, pictures: Pictures) -> dict[str, Any]:
+    curation = pictures.curation
+    return {
+        "folder": sitting.config.data,
+        "layout": pictures.source.layout,
+        "description": pictures.source.description,
+        "num_found": len(curation.samples) + len(curation.quarantine),
+        "num_kept": len(curation.samples),
+        "num_quarantined": len(curation.quarantine),
+        "num_groups": len(np.unique(pictures.groups)),
+        "split": {"train": len(pictures.learned), "test": len(pictures.judged)},
+        "notes": [note for note in pictures.source.notes if "--labels" not in note],  # this verb has no such option
+    }
+
+
+def _training(sitting: Sitting, learned: Learned, pictures: Pictures) -> dict[str, Any]:
+    by_step = {entry["step"]: entry["total"] for entry in sitting.run.records("step")}  # once, though repeated
+    stride = max(1, len(by_step) // 200)
+    cost = sitting.run.costs().get("training")
+    probes = learned.story["probes"]
+    seen = [f"pixels and features of EfficientNet-Lite0, {BATCH_SIZE} pictures a step"]
+    seen += ["an adversary after a third of the steps"] * sitting.config.adversary
+    return {
+        "backbone": _NETWORKS[sitting.codec.kind],
+        "objective": f"painting them from codes ({', '.join(seen)})",
+        "steps": learned.story["steps"],
+        "batch_size": learned.story["batch_size"],
+        "num_images": len(pictures.learned),
+        "seconds": cost.seconds if cost else None,
+        "losses": [[step, by_step[step]] for step in sorted(by_step)[::stride]],
+        "probes": [
+            {"name": title, "values": [[one["step"], one[name]] for one in probes]}
+            for name, title in (("psnr", "PSNR on 64 held-out pictures, dB"), ("share_used", "Codes used by these"))
+        ],
+    }
+
+
+def _gallery(pictures: Pictures, judged: Judged) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """The worst, and those around the middle; and their files."""
+    order, keys = np.argsort(judged.psnr, kind="stable"), pictures.keys
+    worst = order[:_NUM_SHOWN]
+    rest = order[_NUM_SHOWN:]
+    start = max(0, (len(rest) - _NUM_SHOWN) // 2)
+    album: dict[str, bytes] = {}
+
+    def show(rows: np.ndarray) -> list[dict[str, Any]]:
+        shown = []
+        for row in rows.tolist():
+            names = {"picture": f"original-{row}", "painted": f"painted-{row}"}
+            album[names["picture"]] = _png(pictures.held_out[row])
+            album[names["painted"]] = _png(judged.painted[row])
+            shown.append({"key": keys[row], "psnr": float(judged.psnr[row]), "pictures": list(names.values())})
+        return shown
+
+    return {"typical": show(rest[start : start + _NUM_SHOWN]), "worst": show(worst)}, album
+
+
+def _png(picture: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0))).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _cost(sitting: Sitting, timed: Timed) -> dict[str, Any]:
+    costs = sitting.run.costs()
+    total = Cost()
+    for cost in costs.values():
+        total = total + cost
+    estimated = {"training": timed.seconds}
+    return {
+        "rows": [
+            {"stage": name, **asdict(cost), "estimated_seconds": estimated.get(name)} for name, cost in costs.items()
+        ],
+        "total": asdict(total),
+        "disk_bytes": sum(path.stat().st_size for path in sitting.run.path.rglob("*") if path.is_file()),
+    }
+
+
+def _facts(sitting: Sitting, results: dict[str, Any]) -> dict[str, Any]:
+    """What a model that reads these codes has to know, beside the figures."""
+    return {
+        "made_by": f"beholder {VERSION} train tokenizer",
+        "data": sitting.config.data,
+        "image_size": sitting.codec.image_size,
+        "fit": "shorter side to image_size, middle cut out",
+        "pixels": "-1 to 1",
+        "split": {"seed": sitting.config.seed, "num_folds": NUM_FOLDS, "held_out_fold": 0},
+        "steps": results["training"]["steps"],
+        "held_out": results["reconstruction"],
+    }
+
+
+def _card(sitting: Sitting, results: dict[str, Any]) -> str:
+    figures = results["reconstruction"]
+    codes, ends = figures["codes"], figures["ssim"]["interval"]
+    return (
+        "# Image tokenizer\n\n"
+        f"{headline(figures)}\n\n"
+        f"- SSIM {figures['ssim']['value']:.3f} (95 % interval {ends[0]:.3f} to {ends[1]:.3f}), "
+        f"{figures['num_judged']:,} pictures held out.\n"
+        f"- Fréchet distance {figures['frechet']['painted']:.2f}, where other originals have "
+        f"{figures['frechet']['other_originals']:.2f}; features: {figures['frechet']['features']}. "
+        "Not comparable with distances of other features.\n"
+        f"- {codes['share_used']:.1%} of the codes come up in {codes['num_pictures']:,} pictures; perplexity "
+        f"{codes['perplexity']:,.0f}.\n"
+        f"- {figures['num_parameters']:,} weights; {results['training']['steps']:,} steps; "
+        f"{energy(results['cost']['total']['joules'])}.\n\n"
+        f"Trained on {sitting.config.data} by beholder {VERSION}: `{results['command']}`.\n\n"
+        "```python\nimport beholder\n\n"
+        f'tokenizer = beholder.load("{sitting.run.path / "model"}").model\n'
+        "codes = tokenizer.encode(pixels)  # B 3 H W in -1 to 1, to B h w\n"
+        "pixels = tokenizer.decode(codes)\n```\n"
+    )

@@ -1,0 +1,119 @@
+"""Codebooks and codecs: codes are whole and reachable, gradients pass, a linear start is a fit one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from beholder.metrics.pictures import psnr
+from beholder.models.codebook import CodebookConfig, FiniteScalar, LearnedCodes
+from beholder.models.codec import PRESETS, ImageCodec
+
+KINDS = {
+    "conv": PRESETS["debug"],
+    "vit": PRESETS["debug-vit"],
+    "conv with a line": replace(PRESETS["debug"], has_line=True),
+    "vit with a line": replace(PRESETS["debug-vit"], has_line=True),
+}
+
+
+@pytest.fixture(params=sorted(KINDS))
+def codec(request: pytest.FixtureRequest) -> ImageCodec:
+    torch.manual_seed(0)
+    return ImageCodec(KINDS[request.param])
+
+
+def smooth(count: int, height: int = 16, width: int = 16) -> torch.Tensor:
+    """Pictures with something to compress in them, -1 to 1."""
+    generator = torch.Generator().manual_seed(1)
+    small = torch.rand(count, 3, 3, 3, generator=generator) * 2 - 1
+    return torch.nn.functional.interpolate(small, (height, width), mode="bilinear")
+
+
+@pytest.mark.parametrize("levels", [(4, 4, 4, 4, 4), (8, 5, 3), (2,)])
+def test_decoding_undoes_encoding_on_the_grid(levels: tuple[int, ...]) -> None:
+    book = FiniteScalar(levels)
+    codes = torch.arange(book.num_codes)
+    points = book.embed(codes)
+    assert len(points.unique(dim=0)) == book.num_codes and points.abs().max() == 1
+    found = book(points.clamp(-0.999, 0.999).atanh())  # what the tanh bends onto the point
+    assert torch.equal(found.codes, codes)
+    assert torch.allclose(found.values, points, atol=1e-6)
+
+
+def test_every_code_of_a_table_can_be_reached() -> None:
+    torch.manual_seed(0)
+    for is_unit in (False, True):
+        book = LearnedCodes(CodebookConfig("learned", num_codes=64, width=4, is_unit=is_unit))
+        assert torch.equal(book(book.embed(torch.arange(64))).codes, torch.arange(64))
+
+
+def test_gradients_pass_the_codebook() -> None:
+    torch.manual_seed(0)
+    table = CodebookConfig("learned", num_codes=9, width=3, is_unit=False)
+    for book in (FiniteScalar((4, 4, 4)), LearnedCodes(table)):
+        points = torch.randn(5, 3, requires_grad=True)
+        found = book(points)
+        (found.values * torch.tensor([1.0, 2.0, 3.0])).sum().backward()
+        assert points.grad is not None and (points.grad > 0).all()
+        if isinstance(book, LearnedCodes):
+            assert torch.allclose(points.grad, torch.tensor([1.0, 2.0, 3.0]).expand(5, 3))
+
+
+def test_a_table_is_drawn_to_its_points_and_unused_rows_are_revived() -> None:
+    torch.manual_seed(0)
+    book = LearnedCodes(CodebookConfig("learned", num_codes=16, width=3))
+    points = torch.nn.functional.normalize(torch.randn(40, 3), dim=1)
+    found = book(points)
+    found.loss.backward()
+    assert book.table.grad is not None
+    is_used = torch.zeros(16, dtype=torch.bool)
+    is_used[found.codes] = True
+    before = book.table.detach().clone()
+    assert book.revive(is_used, points) == int((~is_used).sum())
+    assert torch.equal(book.table[is_used], before[is_used])
+    assert all((points == row).all(1).any() for row in book.table[~is_used])
+
+
+def test_a_picture_is_as_many_codes_as_it_has_squares(codec: ImageCodec) -> None:
+    stride = codec.config.stride
+    codes = codec.encode(smooth(2, 16, 24))
+    assert codes.shape == (2, 16 // stride, 24 // stride)
+    assert int(codes.min()) >= 0 and int(codes.max()) < codec.num_codes
+    assert codec.decode(codes).shape == (2, 3, 16, 24)
+
+
+def test_what_is_painted_comes_from_the_codes_alone(codec: ImageCodec) -> None:
+    pixels = smooth(3)
+    painted, quantised = codec(pixels)
+    assert torch.allclose(codec.decode(quantised.codes), painted.clamp(-1, 1), atol=1e-5)
+    assert torch.equal(codec.encode(pixels), quantised.codes)
+
+
+def test_gradients_reach_every_weight(codec: ImageCodec) -> None:
+    codec.begin(smooth(8))
+    for last in (codec.encoder.last, codec.decoder.last):
+        torch.nn.init.normal_(last.weight, std=0.02)  # with a line they begin at zero, and let nothing through
+    painted, quantised = codec(smooth(2))
+    (painted.square().mean() + quantised.loss).backward()
+    assert not [name for name, one in codec.named_parameters() if one.grad is None or not one.grad.abs().sum()]
+
+
+@pytest.mark.parametrize("kind", ["conv with a line", "vit with a line"])
+def test_a_line_starts_from_a_codec_that_is_better_than_a_mean(kind: str) -> None:
+    torch.manual_seed(0)
+    codec, pixels = ImageCodec(KINDS[kind]), smooth(40)
+    codec.begin(pixels[:30])
+    asked = pixels[30:] / 2 + 0.5
+    painted = codec(pixels[30:])[0].detach() / 2 + 0.5
+    plain = asked.mean((2, 3), keepdim=True).expand_as(asked)
+    assert psnr(asked, painted).mean() > psnr(asked, plain).mean()
+
+
+def test_a_codec_without_a_line_stays_as_it_is() -> None:
+    codec = ImageCodec(PRESETS["debug"])
+    before = {name: one.clone() for name, one in codec.state_dict().items()}
+    codec.begin(smooth(4))
+    assert all(torch.equal(one, before[name]) for name, one in codec.state_dict().items())
