@@ -41,7 +41,7 @@ class CodecConfig:
 
 
 PRESETS = {
-    "conv-64": CodecConfig(has_line=True),
+    "conv-64": CodecConfig(conv=ConvCoderConfig(num_blocks=1), has_line=True),
     "vit-64": CodecConfig(kind="vit", has_line=True),
     "debug": CodecConfig(
         codebook=CodebookConfig(levels=(4, 4)),

@@ -21,7 +21,7 @@ class ReconstructionConfig:
     """How much each part counts, and when it begins. Pixels lie in -1 to 1."""
 
     absolute: float = 1.0
-    squared: float = 1.0
+    squared: float = 3.0
     perceptual: float = 0.1
     """Of the distance between features, where a perceiver is given."""
     perceived_share: float = 0.25

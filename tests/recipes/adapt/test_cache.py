@@ -44,16 +44,16 @@ def test_rows_are_the_resized_pictures_in_order(samples: list[Sample], tmp_path:
 def test_an_interrupted_cache_is_made_anew_and_equals_a_fresh_one(
     samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fresh, own, num_resized = np.array(cached(samples, tmp_path / "fresh")), cache.resize, []
+    fresh, own, num_resized = np.array(cached(samples, tmp_path / "fresh")), cache.fit, []
 
-    def interrupt(image: np.ndarray, size: int) -> np.ndarray:
+    def interrupt(image: np.ndarray, how: object) -> np.ndarray:
         num_resized.append(1)
         if len(num_resized) == 5:
             raise KeyboardInterrupt
-        return own(image, size)
+        return own(image, how)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(cache, "resize", interrupt)
+        patch.setattr(cache, "fit", interrupt)
         cached(samples, tmp_path / "cut")
     np.testing.assert_array_equal(cached(samples, tmp_path / "cut"), fresh)
 
