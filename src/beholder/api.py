@@ -14,6 +14,7 @@ from beholder.recipes.curate import curate
 from beholder.recipes.doctor import doctor
 from beholder.recipes.pick import pick
 from beholder.recipes.search import search
+from beholder.recipes.tune import tune
 from beholder.runtime.device import pick_device
 from beholder.tasks.anomaly import anomaly as _anomaly
 from beholder.tasks.classify import classify as _classify
@@ -24,7 +25,9 @@ from beholder.tasks.similarity import classify_by_name
 from beholder.tasks.similarity import similarity as _similarity
 from beholder.types import Answer, UserError
 
-__all__ = ["adapt", "anomaly", "classify", "curate", "describe", "doctor", "load", "pick", "search", "similarity"]
+__all__ = [
+    "adapt", "anomaly", "classify", "curate", "describe", "doctor", "load", "pick", "search", "similarity", "tune",
+]  # fmt: skip
 
 
 Model = Bundle | Foreign | str | Path

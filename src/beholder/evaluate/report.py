@@ -65,10 +65,10 @@ def render_report(results: Mapping[str, Any], pictures: Mapping[str, bytes]) -> 
         tag("div", page, class_="page"),
         tag("script", Markup(_packaged("report.js"))),
     )
-    return f"<!doctype html>\n{tag('html', _head(results), body, lang='en')}\n"
+    return f"<!doctype html>\n{tag('html', head(results), body, lang='en')}\n"
 
 
-def _head(results: Mapping[str, Any]) -> Markup:
+def head(results: Mapping[str, Any]) -> Markup:
     name = words(results, "name")
     return tag(
         "head",

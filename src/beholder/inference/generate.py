@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from beholder.inference.reader import Reader
 from beholder.inference.sampling import GREEDY, SamplingConfig, choose
+from beholder.inference.suppression import NOTHING, Suppression
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class GenerationConfig:
     stops: tuple[int, ...] = ()
     """Tokens that end their row."""
     sampling: SamplingConfig = GREEDY
+    suppression: Suppression = NOTHING
 
 
 def generate(
@@ -62,6 +64,7 @@ def _steps(reader: Reader, num_rows: int, config: GenerationConfig, seed: int) -
     logits = reader.begin()
     seen = _seen(reader, logits) if config.sampling.repetition_penalty != 1 else None
     for step in range(1, config.num_tokens + 1):
+        logits = config.suppression.apply(logits, step)
         chosen = choose(logits, config.sampling, [generators[row] for row in going], seen)
         told = dict(zip(going, chosen.tolist(), strict=True))
         yield [told.get(row) for row in range(num_rows)]

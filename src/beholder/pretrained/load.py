@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from beholder.pretrained.bundle import Bundle, load_bundle
+from beholder.pretrained.ctranslate2 import MODEL, load_ctranslate2
 from beholder.pretrained.embedded import DEFAULT_PAIRS, load_embedded
 from beholder.pretrained.hub import find_snapshot, parse_name
 from beholder.pretrained.huggingface.foreign import Foreign, load_foreign
@@ -15,8 +16,8 @@ from beholder.types import UserError
 
 def load(name: str | Path) -> Bundle | Foreign:
     """A ready model: from a model folder, from the run folder that holds one, from a folder as the Hugging Face hub has
-    it, or by a name of the hub, `owner/name` or `owner/name@revision`, which is looked for in the local cache first.
-    "embedded" is the model of images and texts that needs no hub.
+    it, or CTranslate2, or by a name of the hub, `owner/name` or `owner/name@revision`, which is looked for in the local
+    cache first. "embedded" is the model of images and texts that needs no hub.
 
     Raises UserError when there is none, or it is broken or of an unknown kind.
     """
@@ -34,6 +35,8 @@ def load(name: str | Path) -> Bundle | Foreign:
         return load_foreign(folder)
     if {"format", "kind"} <= keys:
         return load_pair_folder(folder)
+    if "format" not in keys and (folder / MODEL).is_file():
+        return load_ctranslate2(folder)
     if keys and "format" not in keys:
         raise UserError(
             f"{folder / 'config.json'} has neither the format of a model folder nor the model_type of one of the "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
-from beholder.data.stream import ImageStream
+from beholder.data.stream import Stream
 from beholder.runtime.device import Device
 from beholder.train.optimizer import build_optimizer, named_parameters
 from beholder.train.step import move_batch, take_step
@@ -27,7 +27,7 @@ class Timed:
 
 
 def seconds_per_step(
-    backbone: nn.Module, objective: nn.Module, stream: ImageStream, device: Device, num_timed: int
+    backbone: nn.Module, objective: nn.Module, stream: Stream, device: Device, num_timed: int
 ) -> float:
     """Median seconds of so many steps after a first that warms up; the weights are spoilt, so hand in copies."""
     backbone.to(device.torch_device).train()
