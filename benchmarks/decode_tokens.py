@@ -70,7 +70,7 @@ def main() -> None:
                 rounds.use_threads(options.threads)
                 clocked = compare(*given, time.perf_counter, "per_second")
                 result[f"{name}, batch {batch}"][f"{options.threads} threads"] = clocked
-            print(f"{name}, batch {batch}: done", file=sys.stderr)
+            print(f"{name}, batch {batch}: {json.dumps(result[f'{name}, batch {batch}'])}", file=sys.stderr)
     told = {"versions": rounds.versions("torch", "transformers", "openvino", "nncf"), "rounds": options.rounds}
     print(json.dumps({**rounds.processor(), **told, "results": result}, indent=2))
 

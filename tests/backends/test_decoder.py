@@ -174,9 +174,9 @@ def test_what_is_not_known_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         prepare_decoder(loud(TIED), "plain", "int8")
     monkeypatch.setitem(LIBRARIES, ("openvino", "fp32"), ())
     for config, told in ((ExpertsConfig(), "no graph for a mixture of experts"), (None, "read text alone")):
-        trunk = replace(TIED.trunk, experts=config, source_width=None if config else 8)
+        trunk = replace(GATED.trunk, experts=config, source_width=None if config else 8)
         with pytest.raises(UserError, match=told):
-            prepare_decoder(GPT(replace(TIED, trunk=trunk)), "openvino")
+            prepare_decoder(GPT(replace(GATED, trunk=trunk)), "openvino")
     monkeypatch.setitem(LIBRARIES, ("openvino", "int8"), ("no_such_library",))
     with pytest.raises(UserError, match=r"No backend writes .* no_such_library, .*pip install"):
         prepare_decoder(loud(TIED), "auto", "int8")

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import flex_attention
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
-from beholder.trunk import attention as attention_file
+from beholder.models.gpt import GPT, PRESETS
+from beholder.pretrained.huggingface.export import export_to_huggingface
 from beholder.trunk import flex
 from beholder.trunk.attention import AttentionConfig
 from beholder.trunk.cache import Cache
 from beholder.trunk.init import initialise_language
-from beholder.trunk.mask import MaskConfig
+from beholder.trunk.mask import MaskConfig, build_mask
 from beholder.trunk.position import BucketConfig, RotaryConfig
 from beholder.trunk.transformer import Transformer, TransformerConfig
 
@@ -78,19 +80,34 @@ def test_both_kernels_say_the_same(case: str, calls: list[Any]) -> None:
     torch.testing.assert_close(found[is_real], expected[is_real], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("case", ["window", "narrow window", "packed rows", "padding"])
 @torch.no_grad()
-def test_blocks_that_are_hidden_are_left_out(calls: list[Any]) -> None:
-    """Of a window of 40 in 1,024 tokens, each of 8 rows of blocks reads itself and the one before."""
-    mask = attention_file.Mask(allowed=_window(1024, 40))
-    blocks = flex.with_blocks(mask, torch.zeros(1, 1024, 4)).blocks
-    assert blocks is not None
-    assert int(blocks.to_dense().sum()) == 15
+def test_blocks_are_those_that_the_library_finds_token_by_token(case: str) -> None:
+    """Which are hidden and left out, which are allowed as a whole, and which are looked at in detail."""
+    places = torch.arange(700)[None]
+    told = {
+        "packed rows": {"rows": (places // 290, places // 290)},
+        "padding": {"is_real": places < torch.tensor([[700], [310]])},
+    }
+    config = {"window": MaskConfig(True, 300), "narrow window": MaskConfig(True, 40)}.get(case, MaskConfig())
+    mask = build_mask(config, places, places, **told.get(case, {}))
+    assert mask.allowed is not None
+    allowed, num_rows = mask.allowed, len(mask.allowed)
+    found = flex.with_blocks(mask, torch.zeros(2, 700, 4)).blocks
+    expected = create_block_mask(
+        lambda row, head, query, key: allowed[row, 0, query, key], num_rows, None, 700, 700, device="cpu"
+    )
+    assert found is not None and found.seq_lengths == (700, 700)
+    for kind in ("kv", "full_kv"):
+        for mine, theirs in zip(*(_listed(one, kind) for one in (found, expected)), strict=True):
+            assert mine == theirs
+    assert case != "narrow window" or int(found.to_dense().sum()) == 11  # each row of blocks: itself and the one before
 
 
-def _window(num_tokens: int, width: int) -> Tensor:
-    distance = torch.arange(num_tokens)[:, None] - torch.arange(num_tokens)
-    return ((distance >= 0) & (distance < width))[None, None]
+def _listed(blocks: BlockMask, kind: str) -> list[list[int]]:
+    """Columns of each row of blocks."""
+    counts, columns = getattr(blocks, f"{kind}_num_blocks"), getattr(blocks, f"{kind}_indices")
+    return [sorted(row[:count].tolist()) for count, row in zip(counts.flatten(), columns.flatten(0, 2), strict=True)]
 
 
 @torch.no_grad()
@@ -114,3 +131,11 @@ def test_training_on_a_cpu_goes_on_with_the_fused_kernel(calls: list[Any]) -> No
     assert calls == []
     for ours, theirs in zip(by_blocks.parameters(), fused.parameters(), strict=True):
         assert theirs.grad is not None and torch.equal(ours.grad, theirs.grad)  # type: ignore[arg-type]
+
+
+def test_a_model_with_it_is_exported_as_every_other(tmp_path: Path) -> None:
+    """A family's files say nothing of speed."""
+    debug = PRESETS["debug"]
+    heads = replace(debug.trunk.attention, kernel="flex")
+    model = GPT(replace(debug, trunk=replace(debug.trunk, attention=heads)))
+    assert export_to_huggingface(model, tmp_path / "exported") == "gpt2"

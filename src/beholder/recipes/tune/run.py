@@ -124,10 +124,9 @@ def _estimate(session: Session, tunable: Tunable, sets: Sequence[TuningSet], ste
 
 def _blend_sentence(blends: Blends, share: float) -> str:
     place = blends.shares.index(share)
-    told = f"{share:.0%} of what was learned; on the validation parts own {blends.own[place] - blends.own[0]:+.1%}"
-    if blends.general is not None:
-        told += f", general {blends.general[place] - blends.general[0]:+.1%}"
-    return told
+    sets = [("own", blends.own), *([("general", blends.general)] if blends.general is not None else [])]
+    told = ", ".join(f"{name} {100 * (scores[place] - scores[0]):+.1f} points" for name, scores in sets)
+    return f"{share:.0%} of what was learned; on the validation parts {told}"
 
 
 def _results(
