@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from beholder.cli.main import VERBS, main
+from beholder.cli.main import RECIPES, VERBS, main
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -33,7 +33,7 @@ def commands(page: Path) -> Iterator[list[str]]:
 
 def options_of(verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> set[str]:
     monkeypatch.setenv("COLUMNS", "200")  # a narrow console would break long names
-    assert main([verb, "--help"]) == 0
+    assert main([*verb.split(), "--help"]) == 0
     return set(OPTION.findall(capsys.readouterr().out))
 
 
@@ -42,7 +42,7 @@ def test_commands_name_verbs_that_exist_and_every_verb_is_shown() -> None:
     assert verbs - {"--help", "--version"} == VERBS.keys()
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [*(verb for verb in VERBS if verb != "train"), *(f"train {name}" for name in RECIPES)])
 def test_options_shown_are_accepted_and_options_there_are_told(
     verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,11 +51,11 @@ def test_options_shown_are_accepted_and_options_there_are_told(
         (page.name, option)
         for page in PAGES
         for words in commands(page)
-        if words[0] == verb
+        if words[: len(verb.split())] == verb.split()
         for option in OPTION.findall("\n".join(words))
     }
     assert not {(page, option) for page, option in shown if option not in known}
-    own_page = (ROOT / "docs" / f"{verb}.md").read_text(encoding="utf-8")
+    own_page = (ROOT / "docs" / f"{verb.replace(' ', '_')}.md").read_text(encoding="utf-8")
     told = set(OPTION.findall(own_page))
     assert not {name for name in known - told - EVERYWHERE if not name.startswith(("--no-", "--empty-"))}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pictures import write_classes
 
-from beholder.cli.main import VERBS, main
+from beholder.cli.main import RECIPES, VERBS, main
 
 
 def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,9 +70,9 @@ def test_several_values_may_follow_one_option(sides: list[str], capsys: pytest.C
     assert capsys.readouterr().err.startswith("beholder: --resolutions 16: a side lies between 32 and 2048 pixels")
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [*(one for one in VERBS if one != "train"), *(f"train {one}" for one in RECIPES)])
 def test_help_shows_no_twin_of_an_option(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([verb, "--help"]) == 0
+    assert main([*verb.split(), "--help"]) == 0
     told = capsys.readouterr().out
     assert "--json" in told
     assert not re.findall(r"--(?:no|empty)-[a-z]+", told)
@@ -102,3 +102,29 @@ def test_a_closed_pipe_ends_quietly(words: list[str], tmp_path: Path) -> None:
 def test_a_mistake_is_json_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["adapt", str(tmp_path / "none"), "--out", str(tmp_path / "run"), "--json"]) == 2
     assert "none" in json.loads(capsys.readouterr().out.splitlines()[-1])["error"]
+
+
+class TestTrain:
+    def test_lists_its_recipes(self, capsys: pytest.CaptureFixture[str]) -> None:
+        for arguments in (["train"], ["train", "--help"]):
+            assert main(arguments) == 0
+            told = capsys.readouterr().out
+            assert all(name in told for name in RECIPES)
+
+    def test_runs_a_file_with_the_arguments_after_it(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "argv", [])
+        monkeypatch.setattr(sys, "path", [*sys.path])
+        (tmp_path / "neighbour.py").write_text("def shout(word):\n    print(word.upper())\n")
+        recipe = tmp_path / "recipe.py"
+        recipe.write_text(
+            "import sys\nfrom neighbour import shout\nif __name__ == '__main__':\n    shout(sys.argv[1])\n"
+        )
+        assert main(["train", str(recipe), "slowly"]) == 0
+        assert capsys.readouterr().out == "SLOWLY\n"
+
+    @pytest.mark.parametrize(("recipe", "said"), [("paris", "did you mean pairs"), ("missing.py", "no such file")])
+    def test_what_is_no_recipe(self, recipe: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["train", recipe]) == 2
+        assert said in capsys.readouterr().err

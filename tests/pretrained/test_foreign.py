@@ -279,14 +279,14 @@ class TestDamage:
         [
             (lambda tensors: tensors.pop(NORM), f"lacks {NORM}"),
             (lambda tensors: tensors.update(more=torch.zeros(2)), "has unknown more"),
-            (lambda tensors: tensors.update({NORM: torch.ones(13)}), "(13,) instead of (12,)"),
+            (lambda tensors: tensors.update({NORM: torch.ones(13)}), f"{NORM} (13,) instead of (12,)"),
             (
                 lambda tensors: tensors[NORM][3:4].fill_(torch.nan),
-                "has NaN or infinity in trunk.blocks.0.attention.norm",
+                f"has NaN or infinity in {NORM}",
             ),
             (
                 lambda tensors: tensors[NORM][3:4].fill_(torch.inf),
-                "has NaN or infinity in trunk.blocks.0.attention.norm",
+                f"has NaN or infinity in {NORM}",
             ),
             (lambda tensors: tensors.clear(), "lacks "),
         ],

@@ -99,6 +99,8 @@ class TestNames:
         [
             ("openai/clip-vit-base-patch32", HubName("openai/clip-vit-base-patch32")),
             ("gpt2", HubName("gpt2")),
+            ("https://huggingface.co/openai/clip-vit-base-patch32", HubName("openai/clip-vit-base-patch32")),
+            ("https://huggingface.co/a/b/", HubName("a/b")),
             ("a/b@v1.0", HubName("a/b", "v1.0", is_told=True)),
             ("a/b@refs/pr/3", HubName("a/b", "refs/pr/3", is_told=True)),
             (f"a/b@{COMMITS[1]}", HubName("a/b", COMMITS[1], is_told=True)),

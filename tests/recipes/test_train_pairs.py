@@ -15,9 +15,10 @@ from PIL import Image, ImageDraw
 from transformers import BertConfig, BertModel
 
 import beholder
+from beholder.cli.main import main
 from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.recipes.pair_maps import PairsConfig
-from beholder.recipes.train_pairs import main, train_pairs
+from beholder.recipes.train_pairs import train_pairs
 from beholder.tasks.shared_space import open_space
 from beholder.types import UserError
 
@@ -137,7 +138,6 @@ def test_what_cannot_be_a_tower_is_refused(tmp_path: Path, reader: Path) -> None
         train_pairs(photos, out=tmp_path / "other", text=str(reader), image=str(reader), device="cpu", threads=1)
 
 
-def test_the_module_is_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setattr("sys.argv", ["train_pairs", str(tmp_path / "nothing"), "--out", str(tmp_path / "run")])
-    assert main() == 2
-    assert "beholder: " in capsys.readouterr().err
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "pairs", "--data", str(tmp_path / "nothing"), "--out", str(tmp_path / "run")]) == 2
+    assert "nothing" in capsys.readouterr().err

@@ -109,3 +109,12 @@ def test_a_table_that_names_an_image_twice_gives_one_answer(tmp_path: Path) -> N
     rows = ["across/0000.png,a", "across/0000.png,b", "along/0001.png,a", "gone.png,a"]
     (photos / "metadata.csv").write_text("\n".join(["file_name,label", *rows]) + "\n")
     assert [Path(getattr(one, "key", "")).name for one in each(photos)] == ["0000.png", "0001.png", "gone.png"]
+
+
+def test_an_empty_folder_is_refused_alone_and_passed_over_among_others(tmp_path: Path) -> None:
+    photos = write_classes(tmp_path / "photos", 1)
+    (tmp_path / "empty").mkdir()
+    told = [getattr(one, "reason", None) for one in each([tmp_path / "empty", photos])]
+    assert "empty" in str(told[0]) and told[1:] == [None] * (len(told) - 1) and len(told) > 1
+    with pytest.raises(UserError, match="empty"):
+        list(each(tmp_path / "empty"))

@@ -14,6 +14,7 @@ from pictures import write_classes
 from towers import save_clip
 
 import beholder
+from beholder.cli.classify import split_model
 from beholder.cli.main import main
 from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.tasks.shared_space import SharedSpace, open_space
@@ -129,13 +130,38 @@ class TestNames:
 class TestVerbs:
     def test_similarity(self, folder: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
         image = photos / "across" / "0000.png"
-        told = printed(capsys, "similarity", folder, image, *TEXTS)
+        told = printed(capsys, "similarity", image, *TEXTS, "--model", folder)
         answer = beholder.similarity(folder, image, TEXTS)[0]
         assert told == [{"key": str(image), "label": answer.label, "score": answer.score, **answer.details}]
-        assert main(["similarity", str(folder), str(image), *TEXTS]) == 0
+        assert main(["similarity", str(image), *TEXTS, "--model", str(folder)]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].strip() == str(image)
         assert lines[1].split("%  ")[1] == answer.label
+
+    @pytest.mark.parametrize(
+        ("inputs", "model", "num_images"),
+        [
+            (["MODEL", "IMAGE", "IMAGE"], "MODEL", 2),
+            (["RUN", "IMAGE"], "RUN", 1),
+            (["IMAGE", "IMAGE"], "embedded", 2),
+            (["PHOTOS"], "embedded", 1),
+            (["owner/name", "IMAGE"], "owner/name", 1),
+            (["misspelt.png", "IMAGE"], "embedded", 2),
+            (["misspelt"], "embedded", 1),
+        ],
+    )
+    def test_with_labels_the_model_may_be_left_out(
+        self, inputs: list[str], model: str, num_images: int, folder: Path, photos: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "model").symlink_to(folder)
+        paths = {
+            "MODEL": str(folder), "RUN": str(tmp_path), "PHOTOS": str(photos),
+            "IMAGE": str(photos / "across" / "0000.png"),
+        }  # fmt: skip
+        found, images = split_model([paths.get(one, one) for one in inputs], may_be_left_out=True)
+        assert found == paths.get(model, model)
+        assert len(images) == num_images
+        assert split_model(inputs, may_be_left_out=False) == (inputs[0], tuple(inputs[1:]))
 
     def test_classify_by_names(self, folder: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
         told = printed(capsys, "classify", folder, photos, "--labels", "dog, cell")
@@ -149,7 +175,7 @@ class TestVerbs:
         candidates = tmp_path / "candidates.txt"
         candidates.write_text("\n".join([*TEXTS, "", TEXTS[0], "tabs and lines"]))
         image = photos / "across" / "0000.png"
-        told = printed(capsys, "describe", folder, image, "--candidates", candidates, "--count", "3")
+        told = printed(capsys, "describe", image, "--model", folder, "--candidates", candidates, "--count", "3")
         ranking = told[0]["ranking"]
         assert len(ranking) == 3
         assert [one["similarity"] for one in ranking] == sorted((one["similarity"] for one in ranking), reverse=True)
@@ -167,7 +193,7 @@ class TestVerbs:
         path = tmp_path / "candidates.txt"
         if content is not None:
             path.write_bytes(content)
-        assert main(["describe", str(folder), str(photos), "--candidates", str(path)]) == 2
+        assert main(["describe", str(photos), "--model", str(folder), "--candidates", str(path)]) == 2
         assert said in capsys.readouterr().err
 
     def test_a_foreign_model_needs_names_of_classes(self, folder: Path, photos: Path) -> None:

@@ -49,16 +49,22 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def load_into(module: nn.Module, tensors: Mapping[str, Tensor], source: Path) -> None:
-    """Fill `module` with exactly these tensors. Raises UserError that names what is missing, extra or misshapen."""
+def load_into(
+    module: nn.Module, tensors: Mapping[str, Tensor], source: Path, names_there: Mapping[str, str] | None = None
+) -> None:
+    """Fill `module` with exactly these tensors. `names_there`: what the source calls them, where it differs.
+
+    Raises UserError that names what is missing, extra, misshapen or no number.
+    """
+    there = names_there or {}
     wanted = module.state_dict()
     missing, extra = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
     misshapen = [
-        f"{name} {tuple(tensors[name].shape)} instead of {tuple(wanted[name].shape)}"
+        f"{there.get(name, name)} {tuple(tensors[name].shape)} instead of {tuple(wanted[name].shape)}"
         for name in sorted(wanted.keys() & tensors.keys())
         if wanted[name].shape != tensors[name].shape
     ]
-    invalid = sorted(name for name, tensor in tensors.items() if not torch.isfinite(tensor).all())
+    invalid = sorted(there.get(name, name) for name, tensor in tensors.items() if not torch.isfinite(tensor).all())
     for what, names in (
         ("lacks", missing),
         ("has unknown", extra),

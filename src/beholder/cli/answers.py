@@ -14,7 +14,7 @@ from beholder.types import Answer, UserError
 def gather(inputs: Sequence[Path]) -> list[ImageInput]:
     """Files, and what is in folders. Raises UserError without inputs."""
     if not inputs:
-        raise UserError("No image was named; give image files or folders after the model.")
+        raise UserError("No image was named; give image files or folders.")
     return list(each(inputs))
 
 

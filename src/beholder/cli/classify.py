@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from beholder.cli.options import Device, Json, MaxPixels, Threads
+from beholder.cli.options import DEFAULT_PAIRS, Device, Json, MaxPixels, Threads
 
 
 def classify(
-    model: str,
-    /,
-    *images: Path,
+    *inputs: str,
     labels: str | None = None,
+    model: str | None = None,
     device: Device = "auto",
     threads: Threads = None,
     max_pixels: MaxPixels = 100_000_000,
@@ -19,17 +19,19 @@ def classify(
 ) -> None:
     """Which class each image belongs to, with a probability.
 
-    Example: `beholder classify runs/first/model photos/cell0001.png`, or
-    `beholder classify openai/clip-vit-base-patch32 photo.png --labels "cat,dog,bird"`
+    Example: `beholder classify runs/first/model photos/cell0001.png`, or without training
+    `beholder classify photo.png --labels "cat,dog,bird"`
 
     Parameters
     ----------
-    model
-        A model folder, such as the one that adapt wrote; with --labels a model that reads texts.
-    images
-        Image files, or folders of them.
+    inputs
+        A model folder, such as the one that adapt wrote, then image files, or folders of them. With --labels the model
+        may be left out.
     labels
         Names of classes with commas between them, for a model that reads texts and was taught no classes.
+    model
+        The model, where it is not the first input: its folder, or its name on the Hugging Face hub. With --labels the
+        embedded one if none is named, which needs beholder[text].
     """
     from beholder.cli.answers import gather, print_answers
     from beholder.data.decode import Limits
@@ -40,9 +42,29 @@ def classify(
     from beholder.tasks.shared_space import open_space
     from beholder.tasks.similarity import classify_by_name
 
-    inputs, picked, limits = gather(images), pick_device(device, threads), Limits(max_pixels=max_pixels)
+    if model is None:
+        model, inputs = split_model(inputs, may_be_left_out=labels is not None)
+    images, picked, limits = gather([Path(one) for one in inputs]), pick_device(device, threads), Limits(max_pixels)
     if labels is None:
-        answers = by_head(load_own(model), inputs, picked, limits)
+        answers = by_head(load_own(model), images, picked, limits)
     else:
-        answers = classify_by_name(open_space(load(model), picked), inputs, labels.split(","), limits=limits)
+        answers = classify_by_name(open_space(load(model), picked), images, labels.split(","), limits=limits)
     print_answers(answers, lambda one: f"{one.label}  {one.score:.1%}", Log(as_json=json))
+
+
+def split_model(inputs: Sequence[str], *, may_be_left_out: bool) -> tuple[str, tuple[str, ...]]:
+    """The model, and the images after it. Where it may be left out, the first of several inputs is a model when it is
+    the folder of one, or no file or folder at all: then it is a name."""
+    from PIL import Image
+
+    from beholder.types import UserError
+
+    if not inputs:
+        raise UserError("No image was named; give image files or folders.")
+    first = Path(inputs[0])
+    is_folder_of_model = any((first / inner / "config.json").is_file() for inner in (".", "model"))
+    is_misspelt_image = first.suffix.lower() in Image.registered_extensions()
+    is_name = len(inputs) > 1 and not first.exists() and not is_misspelt_image
+    if may_be_left_out and not is_folder_of_model and not is_name:
+        return DEFAULT_PAIRS, tuple(inputs)
+    return inputs[0], tuple(inputs[1:])

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beholder.cli.options import Device, Json, MaxPixels, Threads
+from beholder.cli.options import DEFAULT_PAIRS, Device, Json, MaxPixels, Pairs, Threads
 
 
 def describe(
-    model: str,
-    /,
     *images: Path,
     candidates: Path,
+    model: Pairs = DEFAULT_PAIRS,
     count: int = 5,
     device: Device = "auto",
     threads: Threads = None,
@@ -20,12 +19,10 @@ def describe(
 ) -> None:
     """Which of your descriptions fit each image best.
 
-    Example: `beholder describe openai/clip-vit-base-patch32 photo.png --candidates descriptions.txt`
+    Example: `beholder describe photo.png --candidates descriptions.txt`
 
     Parameters
     ----------
-    model
-        A model that reads images and texts: its folder, or its name on the Hugging Face hub.
     images
         Image files, or folders of them.
     candidates

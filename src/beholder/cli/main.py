@@ -7,8 +7,10 @@ import importlib
 import io
 import json
 import os
+import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from beholder.types import UserError
 from beholder.version import VERSION
@@ -21,10 +23,14 @@ VERBS = {
     "similarity": "How well texts go with an image.",
     "describe": "Which of your descriptions fits an image best.",
     "search": "Which images of a folder are like a text or an image.",
+    "train": "Train one part by itself: a built-in recipe, or a Python file of your own.",
     "pick": "Which images to label first.",
     "curate": "Set broken images aside and list duplicates, conflicts and odd ones.",
     "doctor": "What this machine has and what will be used.",
 }
+
+RECIPES = {"pairs": "One space for your images and your words, on top of two towers that stay as they are."}
+"""What `train` knows by name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,13 +56,33 @@ def _main(arguments: list[str]) -> int:
     verb, rest = arguments[0], arguments[1:]
     try:
         if verb not in VERBS:
-            raise UserError(f"{verb}: not a verb of beholder; {_suggest(verb)}")
-        return _run(verb, rest)
+            raise UserError(f"{verb}: not a verb of beholder; {_suggest(verb, VERBS)}")
+        return _train(rest) if verb == "train" else _run(verb, rest)
     except UserError as error:
         return _refuse(str(error), "--json" in rest)
     except KeyboardInterrupt:
         print("\nInterrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
         return 130
+
+
+def _train(arguments: list[str]) -> int:
+    """A built-in recipe, or a Python file, which gets the arguments after it."""
+    recipe = arguments[0] if arguments else "--help"
+    if recipe in RECIPES:
+        return _run(f"train {recipe}", arguments[1:])
+    if recipe in ("--help", "-h"):
+        listed = "".join(f"  {name:<10} {text}\n" for name, text in RECIPES.items())
+        listed += "  FILE.py    A recipe of your own, run with the arguments after it.\n"
+        print(f"Usage: beholder train RECIPE ...\n\n{listed}")
+        print("Example: beholder train pairs --data photos/ --out runs/pairs")
+        return 0
+    if not recipe.endswith(".py"):
+        raise UserError(f"{recipe}: not a recipe; {_suggest(recipe, RECIPES)}")
+    if not Path(recipe).is_file():
+        raise UserError(f"{recipe}: no such file; name the Python file of a recipe.")
+    sys.argv, sys.path = arguments, [str(Path(recipe).resolve().parent), *sys.path]  # as `python FILE.py` has them
+    runpy.run_path(recipe, run_name="__main__")
+    return 0
 
 
 def _run(verb: str, arguments: Sequence[str]) -> int:
@@ -73,9 +99,10 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
         # `--resolutions 128 224` as well as an option for each; no --no-json, --no-thorough and --empty-resolutions
         default_parameter=Parameter(consume_multiple=True, negative=()),
     )
-    app.default(getattr(importlib.import_module(f"beholder.cli.{verb}"), verb))
+    name = verb.replace(" ", "_")
+    app.default(getattr(importlib.import_module(f"beholder.cli.{name}"), name))
     try:
-        app(arguments, exit_on_error=False, print_error=False)
+        app(list(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         sentence = " ".join(str(error).split())
         raise UserError(f"{sentence} See beholder {verb} --help.") from error
@@ -97,9 +124,9 @@ def _refuse(sentence: str, as_json: bool) -> int:
     return 2
 
 
-def _suggest(verb: str) -> str:
-    near = difflib.get_close_matches(verb, VERBS, n=1)
-    return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(VERBS)}."
+def _suggest(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}."
 
 
 def _help() -> str:

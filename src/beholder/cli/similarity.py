@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beholder.cli.options import Device, Json, MaxPixels, Threads
+from beholder.cli.options import DEFAULT_PAIRS, Device, Json, MaxPixels, Pairs, Threads
 
 
 def similarity(
-    model: str,
     image: Path,
     /,
     *texts: str,
+    model: Pairs = DEFAULT_PAIRS,
     device: Device = "auto",
     threads: Threads = None,
     max_pixels: MaxPixels = 100_000_000,
@@ -19,12 +19,10 @@ def similarity(
 ) -> None:
     """How well texts go with an image: the cosine of each, and its probability against the others.
 
-    Example: `beholder similarity openai/clip-vit-base-patch32 photo.png "a cat" "a dog"`
+    Example: `beholder similarity photo.png "a cat" "a dog" --model openai/clip-vit-base-patch32`
 
     Parameters
     ----------
-    model
-        A model that reads images and texts: its folder, or its name on the Hugging Face hub.
     image
         An image file, or a folder of them.
     texts

@@ -21,16 +21,18 @@ WANTED = ("config.json", WEIGHTS, INDEX, "model-*-of-*.safetensors", PIXELS, "pr
 """What is fetched: no pickles, no weights for other programs."""
 
 KNOWN = (
-    "openai/clip-vit-base-patch32", "openai/clip-vit-base-patch16", "openai/clip-vit-large-patch14",
+    "embedded", "openai/clip-vit-base-patch32", "openai/clip-vit-base-patch16", "openai/clip-vit-large-patch14",
     "google/siglip-base-patch16-224", "google/vit-base-patch16-224", "facebook/dinov2-base", "facebook/dinov2-small",
     "facebook/dinov2-with-registers-base", "facebook/dinov3-vits16-pretrain-lvd1689m", "facebook/vit-mae-base",
     "google-bert/bert-base-uncased", "openai-community/gpt2", "facebook/opt-125m", "bigscience/bloom-560m",
     "EleutherAI/gpt-neox-20b", "google-t5/t5-small", "google/t5-v1_1-small", "openai/whisper-tiny.en",
     "HuggingFaceTB/SmolLM2-135M", "Qwen/Qwen2-0.5B", "Qwen/Qwen3-0.6B", "mistralai/Mixtral-8x7B-v0.1",
 )  # fmt: skip
-"""Names to offer when one is misspelt; any other of a known family is read as well."""
+"""Names to offer when one is misspelt, also the one that is no name of the hub; any other of a known family is read as
+well."""
 
 _NAME = re.compile(r"(?:[\w][\w.-]*/)?[\w][\w.-]*")
+_PAGE = re.compile(r"^https://(?:huggingface\.co|hf\.co)/(.+?)/?$")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -50,7 +52,9 @@ class HubName:
 
 
 def parse_name(name: str) -> HubName | None:
-    """`owner/name` or `owner/name@revision`; None for what can be no such name, such as a path of three parts."""
+    """`owner/name` or `owner/name@revision`, or the address of a model's page; None for what can be no such name,
+    such as a path of three parts."""
+    name = _PAGE.sub(r"\1", name)
     model, separator, revision = name.partition("@")
     is_one = _NAME.fullmatch(model) and "--" not in model and ".." not in model and len(model) <= 96
     parts = revision.split("/")

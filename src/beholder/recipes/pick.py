@@ -52,8 +52,8 @@ def pick(
     the folder or the model is unusable, or all images are labelled.
     """
     log, out = log or Log(quiet=True), Path(out)
-    if count < 1:
-        raise UserError(f"--count {count}: ask for at least one image.")
+    if not isinstance(count, int) or count < 1:
+        raise UserError(f"--count {count}: ask for a whole number of images, at least one.")
     refuse_inside(out, Path(photos))
     if out.exists():
         raise UserError(f"{out} exists and may hold labels; choose another --out.")

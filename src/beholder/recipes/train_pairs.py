@@ -1,7 +1,7 @@
 """`train_pairs`: two frozen towers and your own pairs of images and texts to one space (locked towers: Zhai et al.
 2021, arXiv 2111.07991).
 
-    python -m beholder.recipes.train_pairs photos/ --out runs/pairs
+    beholder train pairs --data photos/ --out runs/pairs
 
 Hardware: any CPU; images are looked at once, some tens a second and core, and training itself takes seconds. It ends
 with recall on pairs held out, beside ridge regression and canonical correlation between the same towers, which had the
@@ -11,7 +11,6 @@ same choice of settings on the same validation pairs.
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -153,34 +152,3 @@ def _card(results: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
         f"trained on {asked['data']} by beholder {VERSION}, `train_pairs`.\n\n"
         f"On {results['num_pairs']['test']:,} pairs held out:\n\n" + "\n".join(lines) + "\n"
     )
-
-
-def main() -> int:
-    """`python -m beholder.recipes.train_pairs DATA --out RUN`; the exit code is 2 for a user's mistake."""
-    from cyclopts import App, CycloptsError, Parameter
-
-    app = App(name="train_pairs", result_action="return_value", default_parameter=Parameter(negative=()))
-
-    @app.default
-    def run(  # pyright: ignore[reportUnusedFunction]
-        data: Path, /, *, out: Path, image: str = DEFAULT_PAIRS, text: str = DEFAULT_PAIRS,
-        loss: Literal["softmax", "sigmoid"] = "softmax", steps: int = 300, seed: int = 0, device: str = "auto",
-        threads: int | None = None, json: bool = False,
-    ) -> None:  # fmt: skip
-        """Train maps between two frozen towers on your own pairs of images and texts."""
-        config = PairsConfig(loss=loss, num_steps=steps)
-        train_pairs(
-            data, out=out, image=image, text=text, config=config, seed=seed, device=device, threads=threads,
-            log=Log(as_json=json),
-        )  # fmt: skip
-
-    try:
-        app(sys.argv[1:], exit_on_error=False, print_error=False)
-    except (UserError, CycloptsError) as error:
-        print(f"beholder: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -43,8 +43,9 @@ class Embedded:
 def each(images: ImageInput | Iterable[ImageInput]) -> Iterator[ImageInput]:
     """One input or many, one by one; a folder stands for what is in it, whatever its layout, broken links too.
 
-    Raises UserError for a folder that cannot be read, or without images.
+    Raises UserError for a folder that cannot be read, or without images; among several inputs it is refused instead.
     """
+    is_alone = not isinstance(images, Sequence) or len(images) == 1
     if isinstance(images, np.ndarray):
         images = images if images.ndim > 3 else [images]
     elif isinstance(images, ImageInput):
@@ -53,7 +54,12 @@ def each(images: ImageInput | Iterable[ImageInput]) -> Iterator[ImageInput]:
         raise UserError(_no_image("The input", images))
     for image in images:
         if isinstance(image, str | Path) and _is_folder(Path(image)):
-            yield from _in_folder(Path(image))
+            try:
+                yield from _in_folder(Path(image))
+            except UserError as error:
+                if is_alone:
+                    raise
+                yield Refused(str(image), str(error))
         else:
             yield image
 

@@ -100,7 +100,7 @@ class Words:
             if excess and not is_cut:
                 raise UserError(
                     f"Text {number} has {len(found.ids) + num_special:,} tokens and the model reads {limit:,}; "
-                    "shorten it, or cut it with is_cut=True."
+                    "shorten it."
                 )
             if excess and limit is not None:
                 if limit <= num_special:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -122,12 +123,19 @@ class SelfAttention(_Projections):
         rotation: Rotation | None = None,
         cache: Cache | None = None,
     ) -> Float[Tensor, "B T D"]:
-        joint = self.qkv(x, self.bias("query", "key", "value"))
-        q, k, v = (part.unflatten(2, (-1, self.head_width)).transpose(1, 2) for part in joint.split(self.sizes, dim=2))
+        q, k, v = (part.unflatten(2, (-1, self.head_width)).transpose(1, 2) for part in self._read(x))
         q, k = self.prepare(q, k, rotation)  # B N T K
         if cache is not None:
             k, v = cache.extend(self.index, k, v)
         return self.leave(attend(q, k, v, mask, bias, self.config.scale))
+
+    def _read(self, x: Tensor) -> Sequence[Tensor]:
+        """Queries, keys and values in one product; in three for a program that others run, which know that form."""
+        if not is_exporting():
+            return self.qkv(x, self.bias("query", "key", "value")).split(self.sizes, dim=2)
+        biases = [getattr(self, f"{name}_bias") for name in ("query", "key", "value")]
+        parts = self.qkv.weight.split(self.sizes)
+        return [F.linear(x, weight, one) for weight, one in zip(parts, biases, strict=True)]
 
 
 class CrossAttention(_Projections):
@@ -166,6 +174,12 @@ class CrossAttention(_Projections):
         if cache is not None:
             cache.sources[self.index] = (k, v)
         return k, v
+
+
+def is_exporting() -> bool:
+    """Whether the model is being written down as a graph (torch 2.6 does not tell)."""
+    ask = getattr(torch.compiler, "is_exporting", None)
+    return ask is not None and ask()
 
 
 def attend(

@@ -68,7 +68,8 @@ def fill(model: nn.Module, family: Family, config: Any, tensors: Mapping[str, Te
         rules = [_without_prefix(rule, family.prefix) for rule in rules]
     ours = read_rules(tensors, rules, ignored=family.ignored, source=source)
     model.to(precision_of(ours)).to_empty(device="cpu")
-    load_into(model, ours, source)
+    names_there = {name: " with ".join(rule.theirs) for rule in rules for name in rule.ours}
+    load_into(model, ours, source, names_there)
 
 
 def precision_of(tensors: Mapping[str, Tensor]) -> torch.dtype:

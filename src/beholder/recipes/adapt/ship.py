@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def model_card(results: dict[str, Any], model: Path, verb: str) -> str:
             f"- **Test score**: AUC {score['value']:.3f} (95 % interval {low:.3f} to {high:.3f}), balanced accuracy "
             f"{score['balanced_accuracy']:.1%}, calibration error {score['calibration_error']:.3f}, on groups that "
             "training has not seen.",
-            f"- **Classes**: {', '.join(score['confusion']['labels'])}",
+            f"- **Classes**: {', '.join(map(in_markdown, score['confusion']['labels']))}",
         ]
     if results.get("unusual") and results["unusual"]["threshold"] is not None:
         unusual = results["unusual"]
@@ -121,3 +122,8 @@ def model_card(results: dict[str, Any], model: Path, verb: str) -> str:
         f"Made with: `{results['command']}`, seed {results['seed']}.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def in_markdown(name: str) -> str:
+    """A name that shows as it is written, on one line."""
+    return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", " ".join(name.split()))
