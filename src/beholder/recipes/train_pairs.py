@@ -22,6 +22,7 @@ import torch
 from beholder.config import to_json
 from beholder.data.decode import Limits
 from beholder.data.parallel import decoded
+from beholder.data.sources import check_folder
 from beholder.models.pairs import PairMaps
 from beholder.pretrained.embedded import DEFAULT_PAIRS
 from beholder.pretrained.pair_folder import save_pair_folder
@@ -43,7 +44,7 @@ from beholder.runtime.files import refuse_inside, told_kindly, write_whole
 from beholder.runtime.log import Log
 from beholder.runtime.run_folder import RunFolder
 from beholder.tokenizers.pixels import prepare
-from beholder.types import Sample, UserError
+from beholder.types import Sample
 from beholder.version import VERSION
 
 _IMAGES_AT_ONCE = 16
@@ -73,6 +74,7 @@ def train_pairs(
     """
     log, out, config = log or Log(quiet=True), Path(out), config or PairsConfig()
     config = config if loss is None else replace(config, loss=loss)
+    check_folder(Path(data))  # before towers are looked for
     refuse_inside(out, Path(data))
     asked = {"recipe": "train_pairs", "data": str(data), "image": image, "text": text, "seed": seed}
     picked = pick_device(device, threads)
