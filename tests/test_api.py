@@ -20,7 +20,7 @@ import beholder
 from beholder.cli.main import VERBS, main
 from beholder.types import Answer, UserError
 
-NAMED_APART = ("classify", "anomaly", "similarity", "describe")
+NAMED_APART = ("classify", "anomaly", "similarity", "describe", "train")
 FUNCTIONS = sorted(name for name in beholder.__all__ if name[0].islower())
 
 
@@ -69,7 +69,7 @@ class TestNames:
     def test_every_name_is_listed_and_there(self) -> None:
         assert dir(beholder) == sorted(beholder.__all__)
         assert beholder.__version__
-        assert {*VERBS} | {"load"} == {*FUNCTIONS}
+        assert {*VERBS} - {"train"} | {"load", "export_to_huggingface"} == {*FUNCTIONS}
 
     def test_the_nouns_are_those_that_the_functions_use(self) -> None:
         assert beholder.UserError is UserError

@@ -15,12 +15,25 @@ from typing import TYPE_CHECKING, Any
 from beholder.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from beholder.api import adapt, anomaly, classify, curate, describe, doctor, load, pick, search, similarity, tune
+    from beholder.api import (
+        adapt,
+        anomaly,
+        classify,
+        curate,
+        describe,
+        doctor,
+        export_to_huggingface,
+        load,
+        pick,
+        search,
+        similarity,
+        tune,
+    )
     from beholder.types import Answer, UserError
 
 __all__ = [
-    "Answer", "UserError", "__version__", "adapt", "anomaly", "classify", "curate", "describe", "doctor", "load",
-    "pick", "search", "similarity", "tune",
+    "Answer", "UserError", "__version__", "adapt", "anomaly", "classify", "curate", "describe", "doctor",
+    "export_to_huggingface", "load", "pick", "search", "similarity", "tune",
 ]  # fmt: skip
 
 

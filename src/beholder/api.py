@@ -7,6 +7,7 @@ from pathlib import Path
 
 from beholder.data.decode import Limits
 from beholder.pretrained.bundle import Bundle
+from beholder.pretrained.huggingface.export import export_to_huggingface
 from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.load import load, load_own
 from beholder.recipes.adapt import adapt
@@ -26,7 +27,8 @@ from beholder.tasks.similarity import similarity as _similarity
 from beholder.types import Answer, UserError
 
 __all__ = [
-    "adapt", "anomaly", "classify", "curate", "describe", "doctor", "load", "pick", "search", "similarity", "tune",
+    "adapt", "anomaly", "classify", "curate", "describe", "doctor", "export_to_huggingface", "load", "pick", "search",
+    "similarity", "tune",
 ]  # fmt: skip
 
 
