@@ -6,7 +6,10 @@ Random weights, the same in all; greedy; prompts of 16 tokens and 32 new ones. C
 are tokens of the whole batch on one thread; `per_second` are by the clock on `--threads`: a busy machine disturbs it.
 `vs_transformers` is the median over rounds, beside transformers in fp32. `share_of_bandwidth` is how fast weights were
 read in single steps (batch 1), beside one pass over a large array in the same rounds. `agrees` is the share of tokens
-that are transformers' in fp32; random weights make near-ties, so that rounding changes what is said.
+that are transformers' in fp32; random weights make near-ties, so that rounding changes what is said. `cosine` is the
+lowest of a batch, of the scores after the prompts, to transformers' in fp32.
+
+Libraries that are not installed are left out; requirements-peers.txt has the versions that were compared.
 """
 
 from __future__ import annotations
@@ -23,17 +26,25 @@ from typing import Any
 import rounds
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from beholder.backends.decode import prepare_decoder
+from beholder.backends.outputs import Backend, Precision
 from beholder.inference.generate import GenerationConfig, generate
 from beholder.models.gpt import GPT
 from beholder.pretrained.huggingface.checkpoint import read_checkpoint
+from beholder.types import UserError
 
 SHAPES = {
     "GPT-2 small (12 x 768, 50,257 tokens)": {},
     "6 x 256, 50,257 tokens": {"n_layer": 6, "n_embd": 256, "n_head": 4},
     "6 x 256, 8,192 tokens": {"n_layer": 6, "n_embd": 256, "n_head": 4, "vocab_size": 8192},
 }
+WAYS: list[tuple[Backend, Precision, int]] = [
+    ("plain", "fp32", 4), ("plain", "bf16", 2), ("packed", "fp32", 4), ("packed", "bf16", 2),
+    ("openvino", "fp32", 4), ("openvino", "bf16", 2), ("openvino", "int8", 1),
+]  # fmt: skip
+"""Ours, with bytes of a weight."""
 NUM_PROMPT, NUM_NEW = 16, 32
 Run = Callable[[], list[list[int]]]
 
@@ -44,6 +55,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="for tokens per second; 1: not measured")
     parser.add_argument("--shapes", nargs="*", type=int, default=list(range(len(SHAPES))), help="numbers, from 0")
     parser.add_argument("--batches", nargs="*", type=int, default=[1, 8])
+    parser.add_argument("--skip", nargs="*", default=[], help="contenders to leave out, by the start of their names")
     options = parser.parse_args()
     result: dict[str, Any] = {}
     for name in [list(SHAPES)[number] for number in options.shapes]:
@@ -51,14 +63,15 @@ def main() -> None:
         for batch in options.batches:
             prompts = torch.randint(8192, (batch, NUM_PROMPT), generator=torch.Generator().manual_seed(batch))
             rounds.use_threads(1)
-            table = compare(theirs, ours, prompts.tolist(), options.rounds, time.process_time, "per_cpu_second")
+            given = (theirs, ours, prompts.tolist(), options.rounds, options.skip)
+            table = compare(*given, time.process_time, "per_cpu_second")
             result[f"{name}, batch {batch}"] = {"1 thread": table}
             if options.threads > 1:
                 rounds.use_threads(options.threads)
-                clocked = compare(theirs, ours, prompts.tolist(), options.rounds, time.perf_counter, "per_second")
+                clocked = compare(*given, time.perf_counter, "per_second")
                 result[f"{name}, batch {batch}"][f"{options.threads} threads"] = clocked
-            print(f"{name}, batch {batch}: done", file=sys.stderr)
-    told = {"versions": rounds.versions("torch", "transformers", "openvino"), "rounds": options.rounds}
+            print(f"{name}, batch {batch}: {json.dumps(result[f'{name}, batch {batch}'])}", file=sys.stderr)
+    told = {"versions": rounds.versions("torch", "transformers", "openvino", "nncf"), "rounds": options.rounds}
     print(json.dumps({**rounds.processor(), **told, "results": result}, indent=2))
 
 
@@ -78,16 +91,31 @@ def build_models(shape: dict[str, int]) -> tuple[Any, GPT]:
 
 
 def compare(
-    theirs: Any, ours: GPT, prompts: list[list[int]], num_rounds: int, clock: Callable[[], float], unit: str
+    theirs: Any,
+    ours: GPT,
+    prompts: list[list[int]],
+    num_rounds: int,
+    skipped: list[str],
+    clock: Callable[[], float],
+    unit: str,
 ) -> dict[str, Any]:
-    models: dict[str, tuple[Run, int]] = {
-        "transformers fp32": (_theirs(theirs, prompts), 4),
-        "transformers bf16": (_theirs(_narrow(theirs), prompts), 2),
-    }
-    for backend in ("plain", "packed"):
-        for precision, size in (("fp32", 4), ("bf16", 2)):
-            model = prepare_decoder(ours, backend, precision, num_rows=len(prompts))
-            models[f"beholder {backend} {precision}"] = (_ours(model, prompts), size)
+    models: dict[str, tuple[Run, int]] = {"transformers fp32": (_theirs(theirs, prompts), 4)}
+    narrow = _narrow(theirs)
+    models["transformers bf16"] = (_theirs(narrow, prompts), 2)
+    tokens = torch.tensor(prompts)
+    with torch.inference_mode():
+        exact = theirs(tokens).logits[:, -1]
+        scores = {"transformers fp32": exact, "transformers bf16": narrow(tokens).logits[:, -1]}
+        for backend, precision, size in WAYS:
+            name = f"beholder {backend} {precision}"
+            if any(name.startswith(one) for one in skipped):
+                continue
+            try:
+                model = prepare_decoder(ours, backend, precision, num_rows=len(prompts))
+            except UserError as error:
+                print(f"{name}: {error}", file=sys.stderr)
+                continue
+            models[name], scores[name] = (_ours(model, prompts), size), model(tokens)[:, -1]
     said = {name: run() for name, (run, _) in models.items()}
     runs = {**{name: run for name, (run, _) in models.items()}, "read": rounds.memory_read()}
     seconds = rounds.take_turns(runs, num_rounds, clock)
@@ -98,6 +126,7 @@ def compare(
             unit: round(len(prompts) * NUM_NEW / rounds.median(seconds[name]), 1),
             "vs_transformers": round(rounds.ratio(seconds[name], seconds["transformers fp32"]), 2),
             "agrees": round(_agreement(said[name], said["transformers fp32"]), 3),
+            "cosine": round(float(F.cosine_similarity(scores[name].float(), exact, dim=1).min()), 6),
         }
         if len(prompts) == 1:
             share = rounds.ratio(seconds[name], seconds["read"]) * num_read * size * NUM_NEW / rounds.READ_BYTES

@@ -69,7 +69,7 @@ class TestNames:
     def test_every_name_is_listed_and_there(self) -> None:
         assert dir(beholder) == sorted(beholder.__all__)
         assert beholder.__version__
-        assert {*VERBS} - {"train"} | {"load"} == {*FUNCTIONS}
+        assert {*VERBS} - {"train"} | {"load", "export_to_huggingface"} == {*FUNCTIONS}
 
     def test_the_nouns_are_those_that_the_functions_use(self) -> None:
         assert beholder.UserError is UserError

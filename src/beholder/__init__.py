@@ -23,16 +23,18 @@ if TYPE_CHECKING:
         curate,
         describe,
         doctor,
+        export_to_huggingface,
         load,
         pick,
         search,
         similarity,
+        tune,
     )
     from beholder.types import Answer, UserError
 
 __all__ = [
     "Answer", "UserError", "__version__", "adapt", "anomaly", "classify", "complete", "curate", "describe", "doctor",
-    "load", "pick", "search", "similarity",
+    "export_to_huggingface", "load", "pick", "search", "similarity", "tune",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from beholder.data.decode import Limits
 from beholder.inference.sampling import SamplingConfig
 from beholder.pretrained.bundle import Bundle
+from beholder.pretrained.huggingface.export import export_to_huggingface
 from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.load import load, load_own
 from beholder.pretrained.part_folder import SENTENCES, Part, need_whole, open_part
@@ -16,6 +17,7 @@ from beholder.recipes.curate import curate
 from beholder.recipes.doctor import doctor
 from beholder.recipes.pick import pick
 from beholder.recipes.search import search
+from beholder.recipes.tune import tune
 from beholder.runtime.device import pick_device
 from beholder.tasks.anomaly import anomaly as _anomaly
 from beholder.tasks.classify import classify as _classify
@@ -29,18 +31,9 @@ from beholder.tasks.similarity import similarity as _similarity
 from beholder.types import Answer, UserError
 
 __all__ = [
-    "adapt",
-    "anomaly",
-    "classify",
-    "complete",
-    "curate",
-    "describe",
-    "doctor",
-    "load",
-    "pick",
-    "search",
-    "similarity",
-]
+    "adapt", "anomaly", "classify", "complete", "curate", "describe", "doctor", "export_to_huggingface", "load", "pick",
+    "search", "similarity", "tune",
+]  # fmt: skip
 
 
 Model = Bundle | Foreign | Part | str | Path

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from beholder.backends import choose as choosing
 from beholder.backends.choose import BOUNDS, Backend, Precision, choose, prepare
+from beholder.backends.libraries import LIBRARIES
 from beholder.backends.outputs import distance, flatten, rebuild
 from beholder.models.clip import PRESETS as CLIPS
 from beholder.models.clip import ImageTower
@@ -87,6 +88,17 @@ def test_what_is_prepared_is_a_copy() -> None:
     assert all(torch.equal(one(images()).summary, old) for one, old in zip(prepared, before, strict=True))
 
 
+@pytest.mark.parametrize("backend", ["plain", "packed"])
+def test_what_is_prepared_neither_trains_nor_changes_the_model(backend: Backend) -> None:
+    """Part of which may be in training, such as an encoder in evaluation mode within a new module."""
+    model = nn.Sequential(nn.BatchNorm2d(3).eval(), nn.Dropout(), vit())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    modes = [part.training for part in model.modules()]
+    assert prepare(model, 2 + images(), backend).loss < 1e-4
+    assert [part.training for part in model.modules()] == modes
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_more_loss_than_the_bound_is_refused_with_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BOUNDS, "bf16", 1e-6)
     with pytest.raises(UserError, match=r"lie 0\.\d+ away .* more than the 1e-06 allowed"):
@@ -107,7 +119,7 @@ def test_what_does_not_exist_is_told_with_what_does() -> None:
 
 
 def test_a_missing_library_is_named_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(choosing._LIBRARIES, ("openvino", "fp32"), ("no_such_library",))
+    monkeypatch.setitem(LIBRARIES, ("openvino", "fp32"), ("no_such_library",))
     with pytest.raises(UserError, match=r"no_such_library, .*pip install 'beholder\[fast\]'"):
         prepare(vit(), images(), "openvino", "fp32")
 
@@ -149,7 +161,7 @@ def test_a_model_that_a_library_cannot_read_is_told_in_a_sentence() -> None:
 
 
 def test_the_fastest_comes_first_and_what_is_refused_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(choosing._LIBRARIES, ("openvino", "fp32"), ("no_such_library",))
+    monkeypatch.setitem(LIBRARIES, ("openvino", "fp32"), ("no_such_library",))
     trials = choose(vit(), images(), backends=("openvino", "plain", "packed"))
     assert [trial.seconds is None for trial in trials] == [False, False, True]
     assert trials[0].seconds <= trials[1].seconds  # type: ignore[operator]

@@ -116,3 +116,59 @@ def test_a_model_that_reads_padding_is_given_no_mask() -> None:
     model, told = Towers(), batch()
     del told["is_real"]
     assert Contrastive()(model, told).total.isfinite()
+
+
+class TestSharedTexts:
+    @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
+    def test_with_one_image_a_text_it_is_the_usual_loss(self, kind: Literal["softmax", "sigmoid"]) -> None:
+        model, told = Towers(), batch()
+        order = torch.randperm(10)
+        shuffled = {**told, "tokens": told["tokens"][order], "is_real": told["is_real"][order]}
+        usual = Contrastive(ContrastiveConfig(kind))(model, told)
+        shared = Contrastive(ContrastiveConfig(kind))(model, {**shuffled, "text_of": order.argsort()})
+        assert shared.total.item() == pytest.approx(usual.total.item(), rel=1e-5)
+        assert shared.parts == usual.parts
+
+    def test_images_of_one_text_are_no_strangers(self) -> None:
+        """Two images on one point with one text: perfect, where each with a text of its own they would be confused."""
+        model, told = Towers(), batch(4)
+        points = torch.eye(5)[[0, 0, 1, 2]]
+        model.encode_images = lambda pixels: points  # type: ignore[method-assign]
+        model.encode_texts = lambda tokens, is_real=None: torch.eye(5)[:3]  # type: ignore[method-assign]
+        model.logit_scale.data.fill_(math.log(100))
+        losses = Contrastive()(model, {**told, "text_of": torch.tensor([0, 0, 1, 2])})
+        assert losses.total.item() == pytest.approx(0, abs=1e-5) and losses.parts["accuracy"] == 1
+        model.encode_texts = lambda tokens, is_real=None: points  # type: ignore[method-assign]
+        assert Contrastive()(model, told).total.item() > 0.3
+
+    @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
+    def test_a_text_without_an_image_repels(self, kind: Literal["softmax", "sigmoid"]) -> None:
+        """More wrong answers, and no term of its own that would be without a right one."""
+        model, told = Towers(), batch(6)
+        few = {"pixels": told["pixels"], "tokens": told["tokens"][:2], "text_of": torch.tensor([0, 1, 0, 1, 1, 0])}
+        objective = Contrastive(ContrastiveConfig(kind))
+        more = objective(model, {**few, "tokens": told["tokens"][:5]}).total
+        assert more.isfinite() and more > objective(model, few).total
+
+    def test_every_match_counts_as_one_in_the_sigmoid(self) -> None:
+        model, told = Towers(), batch(3)
+        own = torch.tensor([1, 1, 0])
+        images, texts = model.encode_images(told["pixels"]), model.encode_texts(told["tokens"][:2])
+        expected = 0.0
+        for i in range(3):
+            for j in range(2):
+                score = (model.logit_scale.exp() * images[i] @ texts[j] + model.logit_bias).item()
+                expected -= math.log(1 / (1 + math.exp(-score if own[i] == j else score))) / 3
+        shared = {"pixels": told["pixels"], "tokens": told["tokens"][:2], "text_of": own}
+        assert Contrastive(ContrastiveConfig("sigmoid"))(model, shared).total.item() == pytest.approx(
+            expected, rel=1e-4
+        )
+
+
+def test_a_scale_that_is_not_trained_stays() -> None:
+    """SigLIP's is above a hundred."""
+    model = Towers()
+    model.logit_scale.data.fill_(4.77)
+    model.requires_grad_(False)
+    Contrastive().after_step(model, 0.5)
+    assert model.logit_scale.item() == pytest.approx(4.77)

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from towers import save_clip
 import beholder
 from beholder.models.clip import CLIP
 from beholder.models.gpt import GPT, PRESETS
+from beholder.models.vit import PRESETS as VIT_PRESETS
+from beholder.models.vit import ViT
 from beholder.pretrained.huggingface.export import export_to_huggingface
 from beholder.pretrained.huggingface.families import FAMILIES
 from beholder.pretrained.huggingface.foreign import Foreign
@@ -396,3 +399,28 @@ def test_every_family_is_named_as_transformers_names_it() -> None:
     from transformers import CONFIG_MAPPING
 
     assert not [kind for kind in FAMILIES if kind not in CONFIG_MAPPING]
+
+
+class TestExportOfOwnModels:
+    def test_a_vision_transformer_that_was_trained_here_opens_in_transformers(self, tmp_path: Path) -> None:
+        from transformers import AutoModel
+
+        torch.manual_seed(0)
+        config = replace(VIT_PRESETS["debug"], num_registers=0)
+        bundle = random_bundle()
+        network = randomise(ViT(config)).eval()
+        bundle.model.embedder.backbones[-1] = network
+        assert beholder.export_to_huggingface(bundle, tmp_path / "out") == "vit"
+        theirs = AutoModel.from_pretrained(tmp_path / "out", add_pooling_layer=False).eval()
+        pixels = torch.randn(2, 3, config.image_size, config.image_size)
+        with torch.no_grad():
+            expected = theirs(pixels).last_hidden_state
+            assert relative_error(network.hidden(pixels).values, expected) <= 1e-5
+        again = opened(tmp_path / "out")
+        assert again.pixels is not None and again.pixels.size == config.image_size
+        assert again.pixels.mean == bundle.pixels.mean
+
+    def test_a_network_that_no_other_library_knows_is_told(self, tmp_path: Path) -> None:
+        sentence = refusal(lambda: beholder.export_to_huggingface(random_bundle(), tmp_path / "out"))
+        assert "No family of the hub can say this EfficientNetLite" in sentence
+        assert not (tmp_path / "out").exists()

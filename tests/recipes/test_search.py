@@ -12,19 +12,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from bundles import random_bundle
 from pictures import draw, write_classes
 from PIL import Image
 from towers import save_clip
 
 import beholder
+from beholder.backends.choose import Prepared, prepare
+from beholder.backends.libraries import LIBRARIES
 from beholder.cli.main import main
+from beholder.data.decode import Limits
+from beholder.recipes.ray_embedding import Embedder
+from beholder.tasks.image_encoder import Way
 from beholder.tasks.search import Finder
-from beholder.types import Answer, UserError
+from beholder.types import Answer, Sample, UserError
 
 TEXT = "a cracked solar cell"
 
@@ -373,6 +381,101 @@ def test_a_kill_without_warning_costs_no_more_than_was_not_written(
     embedded.clear()
     assert is_same(beholder.search(photos, TEXT, model=clip, index="cut", count=12), whole)
     assert len(embedded) == 12 - num_kept
+
+
+class TestBackends:
+    def test_another_way_finds_the_same_and_is_remembered(
+        self, photos: Path, clip: str, embedded: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        plain = beholder.search(photos, TEXT, model=clip, index="plain", count=99)
+        ways = watch_ways(monkeypatch)
+        first = beholder.search(photos, TEXT, model=clip, index="fast", count=99, backend="packed", precision="fp32")
+        scores = dict(found(plain))
+        assert [scores[key] for key, _ in found(first)] == pytest.approx([one for _, one in found(first)], abs=5e-3)
+        assert json.loads(Path("fast/index.json").read_text())["owner"]["backend"] == "packed"
+        assert "backend" not in json.loads(Path("plain/index.json").read_text())["owner"]
+        Image.fromarray(draw(np.random.default_rng(9), 2)).save(photos / "new.png")
+        again = beholder.search(photos, TEXT, model=clip, index="fast", count=99)
+        assert len(again) == 13 and embedded[-1] == "new.png"
+        assert beholder.search(photos, TEXT, model=clip, index="fast", count=99, backend="auto") == again
+        assert ways == [Way("packed", "fp32")] * 2, "made ready where something was to be embedded, and only there"
+
+    def test_two_ways_are_not_mixed(self, photos: Path, clip: str, capsys: pytest.CaptureFixture[str]) -> None:
+        asked = (photos, TEXT, "--model", clip, "--index")
+        first = beholder.search(photos, TEXT, model=clip, index="plain")
+        told = refusal(capsys, *asked, "plain", "--backend", "packed", "--precision", "fp32")
+        assert "plain was embedded by plain, this is packed in fp32, and points of two ways are not mixed" in told
+        assert "delete that folder, to embed everything again" in told
+        assert beholder.search(photos, TEXT, model=clip, index="plain") == first
+        beholder.search(photos, TEXT, model=clip, index="fast", backend="packed", precision="fp32")
+        assert "this is packed in bf16" in refusal(capsys, *asked, "fast", "--precision", "bf16", "--backend", "packed")
+        assert "by packed in fp32, this is plain" in refusal(capsys, *asked, "fast", "--backend", "plain")
+
+    def test_what_auto_took_is_remembered(self, photos: Path, clip: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("beholder.backends.choose.QUICK", ("packed",))
+        beholder.search(photos, TEXT, model=clip, index="fast", precision="bf16")
+        owner = json.loads(Path("fast/index.json").read_text())["owner"]
+        assert (owner["backend"], owner["precision"]) == ("packed", "bf16")
+
+    def test_8_bits_take_their_ranges_from_the_photos(
+        self, photos: Path, clip: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (photos / "across" / "0000.png").write_text("no picture")
+        shown: list[torch.Tensor] = []
+
+        def plainly(network: torch.nn.Module, example: tuple[torch.Tensor, ...], *asked: object) -> Prepared:
+            assert asked == ("openvino", "int8")
+            shown.extend(example)
+            return replace(prepare(network, example, "plain"), backend="openvino")
+
+        monkeypatch.setattr("beholder.tasks.image_encoder.prepare", plainly)
+        beholder.search(photos, TEXT, model=clip, backend="openvino", precision="int8")
+        (pixels,) = shown
+        assert len(pixels) == 32 and torch.equal(pixels[:11], pixels[11:22]), "eleven pictures, again and again"
+        assert len({tuple(one.flatten().tolist()) for one in pixels}) == 11
+
+    def test_a_missing_library_is_told_and_nothing_is_begun(
+        self, photos: Path, clip: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setitem(LIBRARIES, ("openvino", "fp32"), ("no_such_library",))
+        told = refusal(
+            capsys, photos, TEXT, "--model", clip, "--index", "idx", "--backend", "openvino", "--precision", "fp32"
+        )
+        assert "needs no_such_library" in told and not Path("idx/index.json").exists()
+        assert len(beholder.search(photos, TEXT, model=clip, index="idx", count=99)) == 12
+
+    def test_a_model_that_adapt_made_is_run_in_another_way_too(self, photos: Path, tmp_path: Path) -> None:
+        random_bundle().save(tmp_path / "mine")
+        given = {"like": photos / "along" / "0001.png", "model": str(tmp_path / "mine"), "count": 99}
+        plain = beholder.search(photos, **given, index="plain")  # type: ignore[arg-type]
+        fast = beholder.search(photos, **given, index="fast", backend="packed", precision="fp32")  # type: ignore[arg-type]
+        scores = dict(found(plain))
+        assert [scores[key] for key, _ in found(fast)] == pytest.approx([one for _, one in found(fast)], abs=5e-3)
+
+    def test_a_worker_makes_its_own_way_ready(self, photos: Path, clip: str) -> None:
+        paths = [os.fsencode(path) for path in sorted(photos.rglob("*.png"))]
+        batch = {"key": [str(place) for place in range(12)], "path": paths, "data": [b""] * 12}
+        examples = [Sample("a", photos / "along" / "0001.png")]
+        plain = Embedder(clip, "cpu", Limits())(batch)
+        fast = Embedder(clip, "cpu", Limits(), Way("packed", "fp32"), examples)(batch)
+        points = [np.stack([np.frombuffer(row, np.float32) for row in one["point"]]) for one in (plain, fast)]
+        assert not np.array_equal(*points)
+        np.testing.assert_allclose(*points, atol=0.02)
+
+
+def watch_ways(monkeypatch: pytest.MonkeyPatch) -> list[Way]:
+    """The ways that are made ready from now on."""
+    from beholder.recipes import search
+
+    ways, hasten = list[Way](), search.hasten
+
+    def watched(*asked: Any) -> Any:
+        ready, way = hasten(*asked)
+        ways.append(way)
+        return ready, way
+
+    monkeypatch.setattr(search, "hasten", watched)
+    return ways
 
 
 class TestRay:

@@ -162,6 +162,8 @@ class TestVerbs:
         assert found == paths.get(model, model)
         assert len(images) == num_images
         assert split_model(inputs, may_be_left_out=False) == (inputs[0], tuple(inputs[1:]))
+        with pytest.raises(UserError, match="no model was named"):
+            split_model([paths["IMAGE"]], may_be_left_out=False)
 
     def test_classify_by_names(self, folder: Path, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
         told = printed(capsys, "classify", folder, photos, "--labels", "dog, cell")

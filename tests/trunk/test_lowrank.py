@@ -10,7 +10,7 @@ from beholder.models.conv import PRESETS as CONV
 from beholder.models.conv import EfficientNetLite
 from beholder.models.vit import PRESETS as VIT
 from beholder.models.vit import ViT
-from beholder.trunk.lowrank import attach_low_rank, merge_low_rank
+from beholder.trunk.lowrank import attach_low_rank, merge_low_rank, write_low_rank
 
 
 @pytest.fixture(params=["conv", "vit"])
@@ -73,3 +73,20 @@ def test_an_update_is_never_wider_than_its_matrix() -> None:
 def test_rank_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="rank 0"):
         attach_low_rank(nn.Linear(3, 5), 0)
+
+
+def test_a_share_of_what_was_learned_is_written_into_a_plain_network(model: nn.Module) -> None:
+    """None of it is the network as it was, all of it the merged one, half lies between; nothing else changes."""
+    first, plain = copy.deepcopy(model.state_dict()), copy.deepcopy(model)
+    shake(attach_low_rank(model, 2))
+    learned = {name: value.clone() for name, value in model.state_dict().items()}
+    half = copy.deepcopy(write_low_rank(model, plain, 0.5).state_dict())
+    all_of_it = copy.deepcopy(write_low_rank(model, plain, 1.0).state_dict())
+    none = write_low_rank(model, plain, 0.0).state_dict()
+    assert all(torch.equal(none[name], first[name]) for name in first)
+    assert all(torch.equal(model.state_dict()[name], learned[name]) for name in learned)
+    merged = merge_low_rank(model).state_dict()
+    for name in first:
+        assert torch.equal(all_of_it[name], merged[name])
+        if first[name].is_floating_point():
+            torch.testing.assert_close(half[name], (first[name] + merged[name]) / 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -13,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from beholder.backends.compiled import build_compiled, build_plain
+from beholder.backends.libraries import check_libraries
 from beholder.backends.onnx import build_onnxruntime
 from beholder.backends.openvino import build_openvino, build_openvino_int8
-from beholder.backends.outputs import BOUNDS, Precision, Run, check_loss, flatten, rebuild
+from beholder.backends.outputs import BOUNDS, Backend, Precision, Run, check_loss, flatten, frozen_copy, rebuild
 from beholder.backends.packed import build_packed
 from beholder.types import UserError
 
-Backend = Literal["plain", "packed", "compiled", "onnxruntime", "openvino"]
 QUICK: tuple[Backend, ...] = ("plain", "packed", "onnxruntime", "openvino")
 """What "auto" tries; compiling takes minutes, so that it is for those who ask for it."""
 
@@ -38,12 +37,6 @@ _BUILDS: dict[tuple[Backend, Precision], Build] = {
 }
 _DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.bfloat16}
 """Of what is not in 8 bits."""
-_LIBRARIES: dict[tuple[Backend, Precision], tuple[str, ...]] = {
-    ("onnxruntime", "fp32"): ("onnx", "onnxscript", "onnxruntime"),
-    ("openvino", "fp32"): ("openvino",),
-    ("openvino", "bf16"): ("openvino",),
-    ("openvino", "int8"): ("openvino", "nncf"),
-}
 _NUM_RUNS = 5
 
 
@@ -124,6 +117,11 @@ def choose(
     return sorted(trials, key=lambda trial: trial.seconds or 0.0) + refused
 
 
+def exists(backend: Backend, precision: Precision) -> bool:
+    """Whether there is such a pair, its libraries being here or not."""
+    return (backend, precision) in _BUILDS
+
+
 def _prepare(model: nn.Module, example: tuple[Tensor, ...], backend: Backend, precision: Precision) -> Prepared:
     if precision not in BOUNDS:
         raise UserError(f"precision={precision!r} is not known; choose {', '.join(BOUNDS)}.")
@@ -131,20 +129,12 @@ def _prepare(model: nn.Module, example: tuple[Tensor, ...], backend: Backend, pr
     if build is None:
         able = [one for one, number in _BUILDS if number == precision]
         raise UserError(f"backend={backend!r} does not run in {precision}; choose {', '.join(able)} or auto.")
-    missing = [name for name in _LIBRARIES.get((backend, precision), ()) if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"backend={backend!r} in {precision} needs {' and '.join(missing)}, which is not installed: "
-            "pip install 'beholder[fast]'."
-        )
-    was_training = model.training
+    check_libraries(backend, precision)
+    frozen = frozen_copy(model)  # the model itself may be in training, as a whole or in part
+    with torch.no_grad():
+        expected = frozen(*example)
     try:
-        with torch.no_grad():
-            expected = model.eval()(*example)
-    finally:
-        model.train(was_training)
-    try:
-        run = build(model, example, _DTYPES[precision])
+        run = build(frozen, example, _DTYPES[precision])
         found = run(*example)
     except UserError:
         raise

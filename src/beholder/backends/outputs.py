@@ -10,11 +10,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from beholder.trunk.attention import CrossAttention, SelfAttention
 from beholder.types import UserError
 
 Run = Callable[..., Sequence[Tensor]]
 """Takes what the model takes, gives the tensors of what it gives, in fp32."""
 
+Backend = Literal["plain", "packed", "compiled", "onnxruntime", "openvino"]
 Precision = Literal["fp32", "bf16", "int8"]
 BOUNDS: dict[Precision, float] = {"fp32": 1e-4, "bf16": 0.05, "int8": 0.1}
 """How far outputs may lie from the model's own in fp32: the length of the difference over their length, in the output
@@ -67,7 +69,11 @@ def frozen_copy(model: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Modu
         id(value): nn.Parameter(value.detach(), requires_grad=False) for value in model.parameters()
     }
     shared.update({id(value): value for value in model.buffers()})
-    return copy.deepcopy(model, shared).eval().to(dtype).requires_grad_(False)
+    frozen = copy.deepcopy(model, shared).eval().to(dtype).requires_grad_(False)
+    for part in frozen.modules():
+        if isinstance(part, SelfAttention | CrossAttention):
+            part.join_biases()
+    return frozen
 
 
 def cast(inputs: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:

@@ -62,6 +62,8 @@ def split_model(inputs: Sequence[str], *, may_be_left_out: bool) -> tuple[str, t
     if not inputs:
         raise UserError("No image was named; give image files or folders.")
     first = Path(inputs[0])
+    if len(inputs) == 1 and not may_be_left_out and first.is_file():
+        raise UserError(f"{first} is an image, and no model was named; put its folder first, or give --labels.")
     is_folder_of_model = any((first / inner / "config.json").is_file() for inner in (".", "model"))
     is_misspelt_image = first.suffix.lower() in Image.registered_extensions()
     is_name = len(inputs) > 1 and not first.exists() and not is_misspelt_image

@@ -17,6 +17,7 @@ from beholder.version import VERSION
 
 VERBS = {
     "adapt": "From a folder of images to a model of that domain, with a verdict and a report.",
+    "tune": "A model of images and texts learns yours, and tells what it forgets.",
     "classify": "Which class each image belongs to, with a probability.",
     "anomaly": "Which images are unusual for their domain.",
     "similarity": "How well texts go with an image.",

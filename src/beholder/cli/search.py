@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from beholder.cli.options import Device, Json, MaxPixels, Threads
+
+Backend = Literal["auto", "plain", "packed", "compiled", "onnxruntime", "openvino"]
+Precision = Literal["fp32", "bf16", "int8"]
 
 
 def search(
@@ -15,6 +19,8 @@ def search(
     model: str | None = None,
     count: int = 10,
     index: Path | None = None,
+    backend: Backend | None = None,
+    precision: Precision | None = None,
     ray: bool = False,
     device: Device = "auto",
     threads: Threads = None,
@@ -40,6 +46,12 @@ def search(
         How many images are told.
     index
         Folder for the embeddings; one in .beholder/ of the working directory if not given.
+    backend
+        What runs the model to embed, see docs/backends.md; auto measures. If not given, that with which the index was
+        begun, plain for a new one.
+    precision
+        Of products: fp32, bf16, or int8, whose ranges come from the first images of the folder. If not given, what the
+        device multiplies fastest.
     ray
         Let the workers of a Ray cluster embed: that of RAY_ADDRESS, else one on this machine.
     """
@@ -48,8 +60,8 @@ def search(
 
     log = Log(as_json=json)
     answers = run(
-        photos, text, like=like, model=model, count=count, index=index, ray=ray, device=device, threads=threads,
-        max_pixels=max_pixels, log=log,
+        photos, text, like=like, model=model, count=count, index=index, backend=backend, precision=precision, ray=ray,
+        device=device, threads=threads, max_pixels=max_pixels, log=log,
     )  # fmt: skip
     for one in answers:
         if one.refused is None:

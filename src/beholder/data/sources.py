@@ -94,6 +94,12 @@ def read_source(folder: Path, *, labels: str | Path | None = None, group: str | 
     )
 
 
+def check_folder(folder: Path) -> None:
+    """Raises UserError where there is nothing to read."""
+    if not folder.exists():
+        raise UserError(f"{folder} does not exist; name a folder of images.")
+
+
 def _read(folder: Path, group: str | None, label_file: LabelFile | None) -> tuple[Listing, _Draft]:
     own_group = None if group == FOLDER_GROUP or (label_file and group and label_file.has_column(group)) else group
     if _is_file(folder):
@@ -104,8 +110,7 @@ def _read(folder: Path, group: str | None, label_file: LabelFile | None) -> tupl
             return listing, _draft_of_tables(listing, name, [found], ())
         kind = "an image" if folder.suffix.lower() in image_extensions() else "a file"
         raise UserError(f"{folder} is {kind}; name a folder of images, or a CSV or parquet table of them.")
-    if not folder.is_dir():
-        raise UserError(f"{folder} does not exist; name a folder of images.")
+    check_folder(folder)
     listing = list_files(folder)
     if not listing.images and not listing.others and not listing.refused:
         raise UserError(f"{folder} is empty; put the images there, or name another folder.")

@@ -70,10 +70,10 @@ def render_page(results: Mapping[str, Any], album: Album, header: Markup, chapte
         tag("div", page, class_="page"),
         tag("script", Markup(_packaged("report.js"))),
     )
-    return f"<!doctype html>\n{tag('html', _head(results), body, lang='en')}\n"
+    return f"<!doctype html>\n{tag('html', head(results), body, lang='en')}\n"
 
 
-def _head(results: Mapping[str, Any]) -> Markup:
+def head(results: Mapping[str, Any]) -> Markup:
     name = words(results, "name")
     return tag(
         "head",

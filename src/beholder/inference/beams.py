@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from beholder.inference.reader import Reader
+from beholder.inference.suppression import NOTHING, Suppression
 from beholder.types import UserError
 
 
@@ -25,6 +26,8 @@ class BeamConfig:
     """Tokens that end a continuation."""
     length_exponent: float = 1.0
     """A finished one is worth its log-probability over its length to this power: 0 favours short ones, 1 the mean."""
+    suppression: Suppression = NOTHING
+    """The others are not made likelier by it: what a continuation is worth stays the model's own word."""
 
 
 @dataclass
@@ -65,7 +68,7 @@ def search_beams(
     found = [_Beams([[] for _ in start], start) for _ in prompts]
     going = found
     for step in range(1, config.num_tokens + 1):
-        origins = _advance(going, logits, config, is_last=step == config.num_tokens)
+        origins = _advance(going, logits, config, step)
         places = [place for place, beams in enumerate(going) if beams.running and not beams.is_over(config)]
         if not places:
             break
@@ -76,17 +79,16 @@ def search_beams(
     return [beams.finished[0][1] for beams in found]
 
 
-def _advance(
-    going: Sequence[_Beams], logits: Float[Tensor, "R V"], config: BeamConfig, is_last: bool
-) -> list[list[int]]:
+def _advance(going: Sequence[_Beams], logits: Float[Tensor, "R V"], config: BeamConfig, step: int) -> list[list[int]]:
     """Every beam one token longer; for each prompt, the rows of `logits` that its running beams came from.
 
     So many candidates are looked at that enough remain when every stop token is among the best of every beam. One that
     stops counts only among the best `num_beams`: a worse one would not have been kept either.
     """
-    num_beams, vocabulary_size = config.num_beams, logits.shape[-1]
+    num_beams, vocabulary_size, is_last = config.num_beams, logits.shape[-1], step == config.num_tokens
     scores = logits.new_tensor([beams.scores for beams in going], dtype=torch.float32)  # prompts beams
-    likely = logits.float().log_softmax(-1).unflatten(0, (-1, num_beams)) + scores[:, :, None]
+    likely = config.suppression.apply(logits.float().log_softmax(-1), step)
+    likely = likely.unflatten(0, (-1, num_beams)) + scores[:, :, None]
     num_candidates = min(max(2, 1 + len(config.stops)) * num_beams, num_beams * vocabulary_size)
     best, places = likely.flatten(1).topk(num_candidates)
     origins = []

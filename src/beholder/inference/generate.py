@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from beholder.inference.reader import Reader
 from beholder.inference.sampling import GREEDY, SamplingConfig, choose
+from beholder.inference.suppression import NOTHING, Suppression
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class GenerationConfig:
     stops: tuple[int, ...] = ()
     """Tokens that end their row."""
     sampling: SamplingConfig = GREEDY
+    suppression: Suppression = NOTHING
     allowed: Callable[[int], Bool[Tensor, " V"]] | None = None
     """Tells which tokens may be chosen at a step, counted from 1; None: all."""
 
@@ -67,6 +69,7 @@ def _steps(reader: Reader, num_rows: int, config: GenerationConfig, seed: int) -
     for step in range(1, config.num_tokens + 1):
         if config.allowed is not None:
             logits = logits.masked_fill(~config.allowed(step).to(device), -torch.inf)
+        logits = config.suppression.apply(logits, step)
         chosen = choose(logits, config.sampling, [generators[row] for row in going], seen)
         told = dict(zip(going, chosen.tolist(), strict=True))
         yield [told.get(row) for row in range(num_rows)]

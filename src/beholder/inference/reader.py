@@ -12,11 +12,13 @@ from beholder.trunk.cache import Cache
 from beholder.types import UserError
 
 _CHUNK = 512
-"""Tokens of a prompt that are read at once: scores are made of all of them, and a vocabulary is large."""
+"""Tokens of a prompt that are read at once: a model without `next_scores` makes scores of all of them, and a
+vocabulary is large."""
 
 
 class Reader:
-    """Feeds a model `model(tokens, is_real=, cache=) -> logits` with what it has not read yet.
+    """Feeds a model `model(tokens, is_real=, cache=) -> logits` with what it has not read yet. One that has
+    `next_scores`, as `GPT`, is asked for those of the last token alone.
 
     `model.longest`, where there is such a number, is the most tokens that it can read. Raises UserError where a prompt
     is empty, or leaves no room for `num_tokens` more.
@@ -29,6 +31,7 @@ class Reader:
         capacity = longest + num_tokens - 1  # the last token is told, not read
         device = next(model.parameters()).device
         self._model = model
+        self._next_scores = getattr(model, "next_scores", None)
         self._cache = Cache(capacity)
         padded = [[0] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
         self.prompts = torch.tensor(padded, device=device)
@@ -45,6 +48,8 @@ class Reader:
         """Reads on; scores of the next token."""
         end = self._cache.length + tokens.shape[1]
         is_real = self.is_real[:, :end] if self._is_padded else None
+        if self._next_scores is not None:
+            return self._next_scores(tokens, is_real=is_real, cache=self._cache)
         return self._model(tokens, is_real=is_real, cache=self._cache)[:, -1]
 
     def go_on_from(self, rows: Int[Tensor, " R"]) -> None:

@@ -72,24 +72,13 @@ class GPT(nn.Module):
         """Tokens that the model can read, as far as it says so."""
         return self.config.num_positions or self.config.context_length
 
-    def forward(
-        self,
-        tokens: Int[Tensor, "B T"],
-        *,
-        is_real: Bool[Tensor, "B S"] | None = None,
-        rows: Int[Tensor, "B T"] | None = None,
-        positions: Int[Tensor, "A T"] | None = None,
-        cache: Cache | None = None,
-        added: Float[Tensor, "A T D"] | None = None,
-        **seen: Any,
-    ) -> Float[Tensor, "B T V"]:
-        """Scores of each next token. Arguments as of `Transformer`; `seen` are a source and who may look at it; `added`
-        is what else is known of the tokens.
+    def forward(self, tokens: Int[Tensor, "B T"], **told: Any) -> Float[Tensor, "B T V"]:
+        """Scores of each next token. Arguments as of `hidden`."""
+        return self.logits(self.hidden(tokens, **told))
 
-        With `is_real`, positions are counted over the tokens that are real.
-        """
-        x = self.hidden(tokens, is_real=is_real, rows=rows, positions=positions, cache=cache, added=added, **seen)
-        return self.logits(x)
+    def next_scores(self, tokens: Int[Tensor, "B T"], **told: Any) -> Float[Tensor, "B V"]:
+        """Scores of what comes after the last token alone, which saves the others' share of a large vocabulary."""
+        return self.logits(self.hidden(tokens, **told)[:, -1])
 
     def hidden(
         self,
@@ -102,13 +91,17 @@ class GPT(nn.Module):
         added: Float[Tensor, "A T D"] | None = None,
         **seen: Any,
     ) -> Float[Tensor, "B T D"]:
-        """The last block's tokens, normalised."""
-        positions = self.embed.places(tokens, is_real, rows, positions, cache.length if cache else 0)
+        """The last block's tokens, normalised. Arguments as of `Transformer`; `seen` are a source and who may look at
+        it. With `is_real`, positions are counted over the tokens that are real; `added` is what else is known of the
+        tokens."""
+        if positions is None and rows is None and is_real is None and cache is not None:
+            positions = cache.places(tokens)[:, cache.length :]
+        positions = self.embed.places(tokens, is_real, rows, positions)
         x = self.embed(tokens, positions)
         if added is not None:
             x = x + added
         return self.trunk(x, positions=positions, is_real=is_real, rows=rows, cache=cache, **seen)[-1]
 
-    def logits(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T V"]:
+    def logits(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
         """Scores of all tokens."""
         return F.linear(x, self.embed.tokens.weight) if self.head is None else self.head(x)

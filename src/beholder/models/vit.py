@@ -177,6 +177,20 @@ class ViT(nn.Module):
         return x[:, 0] if self.config.pool == "class" else x[:, num_prefix:].mean(1)
 
 
+def with_stored_positions(model: ViT) -> ViT:
+    """The same network, its sine positions written down in a table (with zeros for the class token), as other libraries
+    keep them; the same to rounding at the configured image size, other sizes interpolate the table. Any other network
+    as it is."""
+    config = model.config
+    if config.positions != "sine" or not config.has_class_token or config.num_registers:
+        return model
+    stored = ViT(replace(config, positions="learned", has_class_position=True, resampling="plain"))
+    side = config.image_size // config.patch_size
+    table = F.pad(sine_positions(side, side, config.trunk.width), (0, 0, 1, 0))
+    stored.load_state_dict({**model.state_dict(), "positions": table})
+    return stored.to(next(model.parameters()).dtype).train(model.training)
+
+
 def hold_positions(module: nn.Module, config: ViTConfig, width: int) -> None:
     """Give `module` the table `positions` (1 T D) that the configuration asks for, or None: learned or fixed, for the
     configured image size, with a first row for the class token where it has one."""

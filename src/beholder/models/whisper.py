@@ -36,8 +36,19 @@ class WhisperConfig:
     """What the decoder reads first."""
     end_tokens: tuple[int, ...] = (50256,)
     padding_token: int | None = 50256
+    forced_tokens: tuple[int, ...] = ()
+    """What follows the start token before the text begins; none where that depends on the language."""
+    suppressed_tokens: tuple[int, ...] = ()
+    """Never to be told: brackets, notes of music and the like, with which subtitles mark what is no speech."""
+    first_suppressed_tokens: tuple[int, ...] = ()
+    """Not to be told first: a space, and the end."""
     encoder: TransformerConfig = field(default_factory=TransformerConfig)
     decoder: TransformerConfig = field(default_factory=TransformerConfig)
+
+    @property
+    def is_multilingual(self) -> bool:
+        """Whether it must be told the language; models of English alone have 51,864 tokens, and others more."""
+        return self.vocabulary_size > 51864
 
 
 def whisper_trunk(
@@ -122,6 +133,11 @@ class Whisper(nn.Module):
         self.embed = TokenEmbedding(config.vocabulary_size, config.decoder.width, config.num_positions)
         self.decoder = Transformer(config.decoder)
         initialise_language(self)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text."""
+        return self.config.num_positions
 
     def forward(
         self,

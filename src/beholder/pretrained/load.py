@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from beholder.pretrained.bundle import Bundle, load_bundle
+from beholder.pretrained.ctranslate2 import MODEL, load_ctranslate2
 from beholder.pretrained.embedded import DEFAULT_PAIRS, load_embedded
 from beholder.pretrained.hub import find_snapshot, parse_name
 from beholder.pretrained.huggingface.foreign import Foreign, load_foreign
@@ -17,9 +18,9 @@ from beholder.types import UserError
 
 def load(name: str | Path) -> Bundle | Foreign | Part:
     """A ready model: from a model folder, from the run folder that holds one, from a folder as the Hugging Face hub has
-    it, or by a name of the hub, `owner/name` or `owner/name@revision`, which is looked for in the local cache first.
-    "embedded" is the model of images and texts that needs no hub. What was trained by itself, such as an image
-    tokenizer, comes as a `Part`.
+    it, or CTranslate2, or by a name of the hub, `owner/name` or `owner/name@revision`, which is looked for in the local
+    cache first. "embedded" is the model of images and texts that needs no hub. What was trained by itself, such as an
+    image tokenizer, comes as a `Part`.
 
     Raises UserError when there is none, or it is broken or of an unknown kind.
     """
@@ -37,6 +38,8 @@ def load(name: str | Path) -> Bundle | Foreign | Part:
         return load_foreign(folder)
     if {"format", "kind"} <= keys.keys():
         return load_part(folder) if "config" in keys else load_pair_folder(folder)
+    if "format" not in keys and (folder / MODEL).is_file():
+        return load_ctranslate2(folder)
     if keys and "format" not in keys:
         raise UserError(
             f"{folder / 'config.json'} has neither the format of a model folder nor the model_type of one of the "

@@ -1,8 +1,8 @@
-"""The model folder of trained maps between two towers, and back.
+"""The model folder of maps between two towers, and back.
 
 config.json  model.safetensors  preprocess.json  README.md  tokenizer.json (where texts are not read by MiniLM)
 
-Towers that come out of packages are named, not stored; any other is in the folder.
+Towers as they came out of packages are named, not stored; any other, also one that was tuned, is in the folder.
 """
 
 from __future__ import annotations
@@ -131,15 +131,15 @@ def _texts(folder: Path, described: PairFolder, tensors: dict[str, Tensor]) -> t
 
 
 def _images(described: PairFolder, tensors: dict[str, Tensor], weights: Path) -> FrozenImages:
-    if described.image is not None:
-        backbone = build(described.image)
-        load_into(backbone, _part(tensors, "image."), weights)
-        return FrozenImages(backbone.eval())
-    if described.names is None:
-        return embedded_images()
-    names = NamedClasses(described.names)
-    load_into(names, _part(tensors, "names."), weights)
-    return embedded_images(names)
+    names = None
+    if described.names is not None:
+        names = NamedClasses(described.names)
+        load_into(names, _part(tensors, "names."), weights)
+    if described.image is None:
+        return embedded_images(names)
+    backbone = build(described.image)
+    load_into(backbone, _part(tensors, "image."), weights)
+    return FrozenImages(backbone.eval(), names)
 
 
 def _as_bytes(name: str, tensor: Tensor) -> dict[str, Tensor]:

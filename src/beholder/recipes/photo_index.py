@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 
@@ -19,6 +20,7 @@ from beholder.index.table import VectorTable
 from beholder.index.vectors import VectorIndex
 from beholder.runtime.lock import lock_folder
 from beholder.runtime.log import Log, counted, duration
+from beholder.tasks.image_encoder import PLAIN, Way
 from beholder.tasks.shared_space import Placed
 from beholder.types import Sample, UserError
 
@@ -30,6 +32,8 @@ _PASSING = ("cannot be read", "no such file", "needs ", "DICOM needs ")
 
 Embed = Callable[[Sequence[Sample]], Iterator[Placed]]
 """Samples to points, in any order, each once."""
+Start = Callable[[Way], tuple[Way, Embed]]
+"""What embeds in that way; and which one it is, where "auto" was asked."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,15 @@ class Origin:
     """Of the model: a digest of what decides where a picture is placed."""
     width: int
     """Of its points."""
+    way: Way | None = None
+    """How pictures are to be embedded; None: as the index was begun, a new one plainly."""
 
 
-def update_index(folder: Path, origin: Origin, source: Source, limits: Limits, embed: Embed, log: Log) -> VectorIndex:
-    """The index in `folder`, made or brought up to date; `embed` is given the samples that it lacks.
+def update_index(folder: Path, origin: Origin, source: Source, limits: Limits, start: Start, log: Log) -> VectorIndex:
+    """The index in `folder`, made or brought up to date; what `start` makes ready is given the samples that it lacks.
 
-    Raises UserError when the folder holds something else, the index of another model or of other photos, or another
-    process is writing it; OSError when the file system refuses.
+    Raises UserError when the folder holds something else, the index of another model, another way or other photos, or
+    another process is writing it; OSError when the file system refuses.
     """
     begun = time.perf_counter()
     stamps = {sample.key: _stamp(sample) for sample in source.samples}
@@ -61,7 +67,11 @@ def update_index(folder: Path, origin: Origin, source: Source, limits: Limits, e
         table = _open_checked(folder, origin, source, stamps, Log(quiet=True))  # another process may have gone on
         if table is None:
             log.stage("Index", f"{folder}: none yet, {counted(len(stamps), 'image')} to embed")
-            table = VectorTable.create(folder, origin.width, _owner(origin, source))
+            way, embed = start(origin.way or PLAIN)
+            table = VectorTable.create(folder, origin.width, {**_owner(origin, source), **_told(way)})
+        else:
+            own = _way(table)
+            embed = lambda samples: start(own)[1](samples)  # noqa: E731 (nothing is made ready for no sample)
         table.mend()
         if table.num_damaged:
             lines = counted(table.num_damaged, "line")
@@ -98,6 +108,7 @@ def _open_checked(
             f"{folder} was made by the model {owner.get('model')}, this is {now['model']}{same}; choose another "
             "--index, or delete that folder to embed everything again."
         )
+    _check_way(folder, origin.way, _way(table))
     if owner.get("photos") != now["photos"] and table.entries:
         if not any(key in stamps and entry.stamp.split()[0] == stamps[key] for key, entry in table.entries.items()):
             raise UserError(
@@ -106,6 +117,31 @@ def _open_checked(
             )
         log.warn(f"{folder} was made when the photos lay in {owner.get('photos')}; what is equal is not embedded again")
     return table
+
+
+def _check_way(folder: Path, asked: Way | None, own: Way) -> None:
+    """Raises UserError where another way is asked for than that of the index: points of two ways are not mixed."""
+    if asked is None:
+        return
+    is_same_backend = asked.backend in ("auto", own.backend)
+    if not is_same_backend or asked.precision not in (None, own.precision):
+        raise UserError(
+            f"{folder} was embedded by {own}, this is {asked}, and points of two ways are not mixed; leave --backend "
+            "and --precision out to go on as it was begun, or choose another --index, or delete that folder, to embed "
+            "everything again."
+        )
+
+
+def _way(table: VectorTable) -> Way:
+    owner = table.header.owner
+    return Way(cast(Any, owner.get("backend", PLAIN.backend)), cast(Any, owner.get("precision")))
+
+
+def _told(way: Way) -> dict[str, str]:
+    """What an index remembers of its way; nothing of the plain one."""
+    if way.precision is None:
+        return {} if way == PLAIN else {"backend": way.backend}
+    return {"backend": way.backend, "precision": way.precision}
 
 
 def _owner(origin: Origin, source: Source) -> dict[str, str]:
@@ -152,7 +188,7 @@ def _bring_up_to_date(
     gone = [key for key in changed if key not in stamps]
     wanted = [sample for sample in source.samples if sample.key in changed]
     with log.progress("Embed", len(stamps), len(stamps) - len(wanted)) as advance:
-        for group in _groups(embed(wanted)):
+        for group in _groups(embed(wanted) if wanted else ()):
             _write(table, group, stamps, limits)
             advance(len(group))
     if gone:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from beholder.pretrained.load import load
 from beholder.pretrained.part_folder import Part
 from beholder.runtime.device import Device, pick_device
 from beholder.tasks.embed import BATCH_SIZE
+from beholder.tasks.image_encoder import PLAIN, Way, first_samples, hasten
 from beholder.tasks.search import open_finder
 from beholder.tasks.shared_space import Placed
 from beholder.types import Sample, UserError
@@ -25,11 +27,16 @@ _BATCHES_A_BLOCK = 8
 
 
 class Embedder:
-    """One worker: the model, loaded once, and a thread for each of its cores."""
+    """One worker: the model, loaded once and made ready in the way asked, and a thread for each of its cores."""
 
-    def __init__(self, model: str, device: str, limits: Limits) -> None:
-        picked = pick_device(device, 1)
-        self._finder, self._limits = open_finder(load(model), model, picked), limits
+    def __init__(
+        self, model: str, device: str, limits: Limits, way: Way = PLAIN, examples: Sequence[Sample] = ()
+    ) -> None:
+        picked, loaded = pick_device(device, 1), load(model)
+        self._finder, self._limits = open_finder(loaded, model, picked), limits
+        if way != PLAIN and examples:
+            pictures = [pixels for _, pixels in first_samples(examples, limits)]
+            self._finder, _ = hasten(self._finder, loaded, picked, way, pictures)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         rows = zip(batch["key"], batch["path"], batch["data"], strict=True)
@@ -45,10 +52,16 @@ class Embedder:
 
 
 def embed_on_ray(
-    model: Bundle | Foreign | Part | str | Path, samples: Sequence[Sample], limits: Limits, device: Device
+    model: Bundle | Foreign | Part | str | Path,
+    samples: Sequence[Sample],
+    limits: Limits,
+    device: Device,
+    way: Way = PLAIN,
+    examples: Sequence[Sample] = (),
 ) -> Iterator[Placed]:
     """Points in any order, computed by the workers of the Ray cluster that RAY_ADDRESS names, else by one of this
-    machine's own. Every worker must reach the photos, and the model, by the same paths.
+    machine's own. Every worker must reach the photos, and the model, by the same paths. `examples` are readable samples
+    on which each makes its `way` ready.
 
     Raises UserError when ray is missing, or the model is not given by its name.
     """
@@ -67,7 +80,7 @@ def embed_on_ray(
     num_blocks = -(-len(rows) // (BATCH_SIZE * _BATCHES_A_BLOCK))
     embedded = ray.data.from_items(rows, override_num_blocks=num_blocks).map_batches(
         Embedder,
-        fn_constructor_args=(place, device.torch_device.type, limits),
+        fn_constructor_args=(place, device.torch_device.type, limits, way, [_anywhere(one) for one in examples]),
         batch_size=BATCH_SIZE,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(num_workers, num_blocks)),
         num_cpus=1,
@@ -76,6 +89,11 @@ def embed_on_ray(
     for row in embedded.iter_rows():
         point = torch.from_numpy(np.frombuffer(row["point"], np.float32).copy())
         yield Placed(row["key"], None, row["refused"]) if row["refused"] else Placed(row["key"], point)
+
+
+def _anywhere(sample: Sample) -> Sample:
+    """Found from any working directory."""
+    return sample if sample.path is None else replace(sample, path=sample.path.absolute())
 
 
 def _start() -> Any:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Literal
 
+from beholder.backends.outputs import Backend, Precision
 from beholder.data.decode import Limits
 from beholder.data.listing import Refused
 from beholder.data.sources import read_source
@@ -16,16 +18,16 @@ from beholder.pretrained.embedded import DEFAULT_PAIRS
 from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.load import load
 from beholder.pretrained.part_folder import Part
-from beholder.recipes.photo_index import Origin, choose_place, update_index
+from beholder.recipes.photo_index import Embed, Origin, choose_place, update_index
 from beholder.recipes.ray_embedding import embed_on_ray
 from beholder.runtime.device import pick_device
 from beholder.runtime.files import refuse_inside, told_kindly, write_text
-from beholder.runtime.log import Log, counted
+from beholder.runtime.log import Log, counted, duration
 from beholder.tasks.embed import ImageInput
+from beholder.tasks.image_encoder import PLAIN, Way, first_samples, hasten
 from beholder.tasks.search import open_finder
 from beholder.tasks.search import search as search_index
-from beholder.tasks.shared_space import Placed
-from beholder.types import Answer, Sample, UserError
+from beholder.types import Answer, UserError
 
 _MOST_BROKEN_TOLD = 5
 
@@ -38,6 +40,8 @@ def search(
     model: Bundle | Foreign | Part | str | Path | None = None,
     count: int = 10,
     index: str | Path | None = None,
+    backend: Backend | Literal["auto"] | None = None,
+    precision: Precision | None = None,
     ray: bool = False,
     device: str = "auto",
     threads: int | None = None,
@@ -48,9 +52,10 @@ def search(
 
     `key` is the picture's name in `photos`, `score` its cosine (-1 to 1) with the query, `details` has the cosines with
     "text" and "like" and the "path" of the file. Embeddings are kept in the folder `index` (by default one in
-    `.beholder/` of the working directory): only pictures that are new or changed are embedded. `ray` lets the workers
-    of a Ray cluster do that. Raises UserError when nothing is asked for, the folder, the picture or the model is
-    unusable, or the index is another model's.
+    `.beholder/` of the working directory): only pictures that are new or changed are embedded. `backend`
+    and `precision` do that in a faster way (docs/backends.md), which the index remembers; queries are always read
+    plainly. `ray` lets the workers of a Ray cluster embed. Raises UserError when nothing is asked for, the folder, the
+    picture, the model or the backend is unusable, or the index is another model's or was embedded in another way.
     """
     log, limits = log or Log(quiet=True), Limits(max_pixels=max_pixels)
     _check_query(text, like, count)
@@ -67,17 +72,27 @@ def search(
         "text": None if text is None else finder.place_text(text),
         "like": None if like is None else finder.place_picture(like, limits),
     }
-    origin = Origin(name, finder.identity, next(len(point) for point in asked.values() if point is not None))
+    way = None if backend is None and precision is None else Way(backend or "auto", precision)
+    origin = Origin(name, finder.identity, next(len(point) for point in asked.values() if point is not None), way)
     folder = choose_place(Path(photos), origin) if index is None else Path(index)
     refuse_inside(folder, Path(photos), "--index")
 
-    def embed(samples: Sequence[Sample]) -> Iterator[Placed]:
+    def start(way: Way) -> tuple[Way, Embed]:
+        ready, examples = finder, first_samples(source.samples, limits) if way != PLAIN else []
+        if examples:
+            begun = time.perf_counter()
+            pictures = [pixels for _, pixels in examples]
+            ready, way = hasten(finder, loaded, picked, way, pictures)
+            log.stage("Backend", f"{way}, ready after {duration(time.perf_counter() - begun)}")
+        elif way.backend == "auto":  # there is nothing to measure on, and nothing to embed
+            way = replace(way, backend="plain")
         if ray:
-            return embed_on_ray(named, samples, limits, picked)
-        return finder.place_samples(samples, limits, picked.num_threads)
+            kept = [sample for sample, _ in examples]
+            return way, lambda samples: embed_on_ray(named, samples, limits, picked, way, kept)
+        return way, lambda samples: ready.place_samples(samples, limits, picked.num_threads)
 
     with told_kindly(folder, "--index"):
-        vectors = update_index(folder, origin, source, limits, embed, log)
+        vectors = update_index(folder, origin, source, limits, start, log)
         told = {key: entry.refused for key, entry in vectors.table.entries.items() if entry.refused is not None}
         refused = sorted([*source.refused, *(Refused(*pair) for pair in told.items())], key=lambda one: one.key)
         _tell_broken(refused, folder / "quarantine.jsonl", log)

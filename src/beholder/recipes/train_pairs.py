@@ -20,11 +20,9 @@ import numpy as np
 import torch
 
 from beholder.config import to_json
-from beholder.data.curate import curate
 from beholder.data.decode import Limits
 from beholder.data.parallel import decoded
-from beholder.data.sources import read_source
-from beholder.data.split import combine_groups, grouped_folds
+from beholder.data.sources import check_folder
 from beholder.models.pairs import PairMaps
 from beholder.pretrained.embedded import DEFAULT_PAIRS
 from beholder.pretrained.pair_folder import save_pair_folder
@@ -39,20 +37,16 @@ from beholder.recipes.pair_maps import (
     recalls,
     take_apart,
 )
+from beholder.recipes.pair_source import read_pairs, text_of
 from beholder.recipes.towers import open_towers
 from beholder.runtime.device import Device, pick_device
 from beholder.runtime.files import refuse_inside, told_kindly, write_whole
 from beholder.runtime.log import Log
 from beholder.runtime.run_folder import RunFolder
-from beholder.runtime.seed import derive
 from beholder.tokenizers.pixels import prepare
-from beholder.types import Sample, UserError
+from beholder.types import Sample
 from beholder.version import VERSION
 
-_NUM_FOLDS = 5
-"""One is held out to tell the result, one to choose settings, the others are learned from."""
-_FEWEST = 20
-"""Pairs in each part, below which a recall says nothing."""
 _IMAGES_AT_ONCE = 16
 
 
@@ -80,12 +74,14 @@ def train_pairs(
     """
     log, out, config = log or Log(quiet=True), Path(out), config or PairsConfig()
     config = config if loss is None else replace(config, loss=loss)
+    check_folder(Path(data))  # before towers are looked for
     refuse_inside(out, Path(data))
     asked = {"recipe": "train_pairs", "data": str(data), "image": image, "text": text, "seed": seed}
     picked = pick_device(device, threads)
     with RunFolder.open(out, {**asked, "config": to_json(config)}) as run:
         towers = open_towers(image, text)
-        samples, parts = _read(run, Path(data), Limits(max_pixels=max_pixels), picked, seed, log)
+        found = read_pairs(run, Path(data), Limits(max_pixels=max_pixels), picked, seed, log)
+        samples, parts = found.samples, found.parts
         pairs = look_at_pairs(samples, towers, run.scratch("features"), Limits(max_pixels=max_pixels), picked, log)
         learned, asked_of, held_out = (
             pairs.part(np.flatnonzero(parts == name)) for name in ("train", "validation", "test")
@@ -137,51 +133,9 @@ def look_at_pairs(
     return Pairs(torch.from_numpy(np.load(path)), texts, texts_of, towers.images.names is not None)
 
 
-def text_of(sample: Sample) -> str:
-    """The sample's text, or its class as words."""
-    return sample.text or (sample.label or "").replace("_", " ").strip()
-
-
 def _save(path: Path, array: np.ndarray) -> None:
     with path.open("wb") as handle:
         np.save(handle, array)
-
-
-def _read(
-    run: RunFolder, data: Path, limits: Limits, device: Device, seed: int, log: Log
-) -> tuple[list[Sample], np.ndarray]:
-    """Readable samples that have a text, and the part of each."""
-    source = read_source(data)
-    if not any(sample.text for sample in source.samples):
-        source = read_source(data, labels="auto")
-    log.stage("Read", source.description)
-    folder = run.scratch("survey")
-    curation = curate(
-        source, folder, limits=limits, num_workers=device.num_threads, log=log,
-        quarantine_file=run.path / "quarantine.jsonl",
-    )  # fmt: skip
-    kept = [row for row, sample in enumerate(curation.samples) if text_of(sample)]
-    samples, clusters = [curation.samples[row] for row in kept], curation.cluster[kept]
-    if len(samples) < len(curation.samples):
-        log.warn(f"{len(curation.samples) - len(samples):,} images without a text are left out")
-    parts = np.array([sample.split or "" for sample in samples])
-    names = ("test", "validation", "train")
-    if not all((parts == name).any() for name in names):
-        groups = [hash_of(sample.group or sample.key) for sample in samples]
-        folds = grouped_folds([None] * len(samples), combine_groups(clusters, np.array(groups)), _NUM_FOLDS, seed)
-        parts = np.array([names[min(fold, 2)] for fold in folds.tolist()])
-    few = next((name for name in names if (parts == name).sum() < _FEWEST), None)
-    if few is not None:
-        raise UserError(
-            f"{data} has {int((parts == few).sum())} pairs of an image and a text for the {few} part and at least "
-            f"{_FEWEST} are needed; give more pairs."
-        )
-    return samples, parts
-
-
-def hash_of(name: str) -> int:
-    """A number that stands for a group's name."""
-    return derive(0, name)
 
 
 def _sentence(told: Mapping[str, Any]) -> str:

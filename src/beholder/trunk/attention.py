@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from beholder.trunk.cache import Cache
+from beholder.trunk.flex import attend_by_blocks
 from beholder.trunk.mask import EVERYTHING, Mask
 from beholder.trunk.norm import NormConfig, build_norm
 from beholder.trunk.position import Rotation
+
+Part = Literal["query", "key", "value"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ class AttentionConfig:
     """Of each head's query and key (Henry et al. 2020, arXiv 2010.04245)."""
     is_normed_after_turning: bool = False
     """Whether rotary positions come before that norm."""
+    kernel: Literal["fused", "flex"] = "fused"
+    """What computes it; outputs are the same. "flex" leaves out blocks of tokens that a window, a packed row or padding
+    hides, and is compiled at the first call; a trunk is faster with it from about 2,000 tokens on. Where it cannot be
+    used (training on a CPU, a cache) or would not help (nothing hidden, or only the future) the fused one stands in."""
 
 
 class JointLinear(nn.Linear):
@@ -62,13 +69,22 @@ class _Projections(nn.Module):
         self.query_norm = build_norm(config.qk_norm, self.head_width) if config.qk_norm else None
         self.key_norm = build_norm(config.qk_norm, self.head_width) if config.qk_norm else None
         self.out: nn.Linear
+        self._joined: dict[tuple[str, ...], Tensor | None] = {}
+
+    def join_biases(self) -> None:
+        """For a copy that is not trained any more: biases are put side by side now, and not in each call."""
+        self._joined.clear()
+        joints: tuple[tuple[Part, ...], ...] = (("query",), ("key", "value"), ("query", "key", "value"))
+        self._joined = {names: self.bias(*names) for names in joints}
 
     def way_out(self, width: int) -> nn.Linear:
         """Mixes what the heads saw."""
         return nn.Linear(self.sizes[0], width, bias="out" in self.config.biases)
 
-    def bias(self, *names: Literal["query", "key", "value"]) -> Tensor | None:
+    def bias(self, *names: Part) -> Tensor | None:
         """The named biases side by side, zeros where one is absent; None where all are."""
+        if names in self._joined:
+            return self._joined[names]
         found = [getattr(self, f"{name}_bias") for name in names]
         if all(one is None for one in found):
             return None
@@ -182,6 +198,8 @@ def attend(
     """
     if k.shape[1] != q.shape[1]:
         k, v = (one.repeat_interleave(q.shape[1] // one.shape[1], dim=1) for one in (k, v))
+    if mask.blocks is not None:
+        return attend_by_blocks(q, k, v, mask.blocks, bias, scale)
     is_slow_when_fused = q.device.type == "cpu" and q.dtype == torch.bfloat16 and torch.is_grad_enabled()
     extra = None if mask.is_causal and bias is None and not is_slow_when_fused else _extra(q, k, mask, bias)
     if not is_slow_when_fused:

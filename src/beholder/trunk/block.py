@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from beholder.trunk.attention import CrossAttention, SelfAttention
 from beholder.trunk.cache import Cache
+from beholder.trunk.experts import Experts
 from beholder.trunk.mask import EVERYTHING, Mask
 from beholder.trunk.norm import NormConfig, build_norm
 from beholder.trunk.position import Rotation
@@ -26,6 +27,8 @@ class Context:
     cache: Cache | None = None
     source: Float[Tensor, "B length C"] | None = None
     source_mask: Mask = EVERYTHING
+    routes: list[Float[Tensor, "B T E"]] | None = None
+    """Where there is a list, experts put into it what their router says of each token, before the softmax."""
 
 
 class Branch(nn.Module):
@@ -86,9 +89,10 @@ class Block(nn.Module):
 
     def forward(self, x: Float[Tensor, "B T D"], context: Context = Context()) -> Float[Tensor, "B T D"]:
         own = (context.mask, context.bias, context.rotation, context.cache)
+        routes = (context.routes,) if isinstance(self.mlp.body, Experts) else ()
         if self.is_parallel:
-            return x + self.attention.change(x, *own) + self.mlp.change(x)
+            return x + self.attention.change(x, *own) + self.mlp.change(x, *routes)
         x = self.attention(x, *own)
         if self.cross is not None:
             x = self.cross(x, context.source, context.source_mask, context.cache)
-        return self.mlp(x)
+        return self.mlp(x, *routes)

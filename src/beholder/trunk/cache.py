@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
+
+
+class Past(Protocol):
+    """Keys and values that another library keeps."""
+
+    def reorder(self, rows: Tensor) -> None:
+        """As `Cache.reorder`."""
+        ...
 
 
 class Cache:
@@ -18,14 +28,31 @@ class Cache:
         self.length = 0
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}
         self.sources: dict[int, tuple[Tensor, Tensor]] = {}
+        self.rows: Tensor | None = None
+        """Which of the rows that came first each present one goes on from; None: they are still the same."""
+        self.elsewhere: Past | None = None
+        """In the place of all tensors here, where the model is run by another library."""
+        self._places: Tensor | None = None
+
+    def places(self, x: Shaped[Tensor, "B T *_"]) -> Int[Tensor, "1 S"]:
+        """Of what is held and of these tokens after it in the sequence, from 0; counted out once, for all steps. Raises
+        ValueError when they do not fit."""
+        self.check_room(x.shape[1])
+        if self._places is None:
+            self._places = torch.arange(self.capacity, device=x.device)[None]
+        return self._places[:, : self.length + x.shape[1]]
+
+    def check_room(self, num_tokens: int) -> None:
+        """Raises ValueError when so many more tokens do not fit."""
+        if self.length + num_tokens > self.capacity:
+            raise ValueError(f"{self.length + num_tokens:,} tokens do not fit into a cache for {self.capacity:,}.")
 
     def extend(
         self, layer: int, k: Float[Tensor, "B N T K"], v: Float[Tensor, "B N T K"]
     ) -> tuple[Float[Tensor, "B N S K"], Float[Tensor, "B N S K"]]:
         """Keys and values of this layer up to and with the new ones. Raises ValueError when the room is used up."""
+        self.check_room(k.shape[2])
         end = self.length + k.shape[2]
-        if end > self.capacity:
-            raise ValueError(f"{end:,} tokens do not fit into a cache for {self.capacity:,}.")
         if layer not in self._kept:
             shape = (*k.shape[:2], self.capacity, k.shape[3])
             self._kept[layer] = (k.new_empty(shape), v.new_empty(shape))
@@ -35,7 +62,12 @@ class Cache:
 
     def reorder(self, rows: Tensor) -> None:
         """Go on from these rows of the batch, as beam search does."""
-        for held in (self._kept, self.sources):
+        if self.elsewhere is not None:
+            self.elsewhere.reorder(rows)
+        before = self.rows
+        self.rows = rows if before is None else before.index_select(0, rows)
+        is_new = before is None or not torch.equal(self.rows, before)  # beams of one prompt read one source
+        for held in (self._kept, self.sources) if is_new else (self._kept,):
             for layer, (k, v) in held.items():
                 held[layer] = (k.index_select(0, rows), v.index_select(0, rows))
 

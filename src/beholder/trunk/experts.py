@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from beholder.trunk.mlp import ACTIVATIONS, MLPConfig, bend
@@ -37,9 +38,15 @@ class Experts(nn.Module):
         self.widen = nn.Parameter(torch.zeros(config.num_experts, inner * (1 + mlp.is_gated), width))
         self.narrow = nn.Parameter(torch.zeros(config.num_experts, width, inner))
 
-    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+    def forward(
+        self, x: Float[Tensor, "B T D"], routes: list[Float[Tensor, "B T E"]] | None = None
+    ) -> Float[Tensor, "B T D"]:
+        """What the router says, before its softmax, is added to `routes`."""
         tokens = x.flatten(0, 1)  # (B T) D
-        shares = self.router(tokens).float().softmax(-1)  # (B T) E
+        logits = self.router(tokens)  # (B T) E
+        if routes is not None:
+            routes.append(logits.unflatten(0, x.shape[:2]))
+        shares = logits.float().softmax(-1)
         weights, chosen = shares.topk(self.config.num_chosen, dim=-1)
         if self.config.is_renormalised:
             weights = weights / weights.sum(-1, keepdim=True)
@@ -52,14 +59,18 @@ class Experts(nn.Module):
         return out.view_as(x)
 
 
-def balance_loss(router_logits: Float[Tensor, "T E"], num_chosen: int) -> Float[Tensor, ""]:
-    """How unevenly experts are visited: 1 when evenly, up to E when one is asked by all.
+def balance_loss(
+    routes: Sequence[Float[Tensor, "B T E"]], num_chosen: int, is_real: Bool[Tensor, "B T"] | None = None
+) -> Float[Tensor, ""]:
+    """How unevenly experts are visited: `num_chosen` when evenly, up to their number when the same few always are.
 
-    Share of tokens times mean probability, summed over experts, times their number (Fedus et al. 2021, arXiv
-    2101.03961), over the chosen ones.
+    Share of the tokens that visit an expert times its mean probability, summed over experts, times their number (Fedus
+    et al. 2021, arXiv 2101.03961), as Mixtral counts it: over the tokens of all layers together. `routes` are what
+    `Transformer` collected; `is_real` leaves padding out. Its gradient goes through the probabilities.
     """
-    shares = router_logits.float().softmax(-1)
+    assert routes, "nothing was collected: the trunk has no experts, or was not asked"
+    shares = torch.cat([logits if is_real is None else logits[is_real][None] for logits in routes], dim=1).flatten(0, 1)
+    shares = shares.float().softmax(-1)  # tokens E
     chosen = shares.topk(num_chosen, dim=-1).indices
-    num_experts = shares.shape[1]
-    visited = torch.zeros_like(shares).scatter(1, chosen, 1.0).mean(0) / num_chosen
-    return num_experts * (visited * shares.mean(0)).sum()
+    visited = torch.zeros_like(shares).scatter(1, chosen, 1.0).mean(0)
+    return shares.shape[1] * (visited * shares.mean(0)).sum()

@@ -6,6 +6,8 @@ layer that uses its weight, convolutions too, needs no twin class.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -22,7 +24,11 @@ class LowRankUpdate(nn.Module):
         self.up = nn.Parameter(torch.zeros(num_outputs, rank, device=weight.device))
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight + (self.up @ self.down).view_as(weight)
+        return self.blended(weight, 1.0)
+
+    def blended(self, weight: Tensor, share: float) -> Tensor:
+        """The weight with this share of what was learned; with none it is the weight itself."""
+        return weight + share * (self.up @ self.down).view_as(weight) if share else weight
 
 
 def attach_low_rank(model: nn.Module, rank: int) -> nn.Module:
@@ -45,6 +51,19 @@ def merge_low_rank(model: nn.Module) -> nn.Module:
         if parametrize.is_parametrized(layer, "weight"):
             parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
     return model.requires_grad_(True)
+
+
+@torch.no_grad()
+def write_low_rank(learning: nn.Module, plain: nn.Module, share: float) -> nn.Module:
+    """Write into `plain`, a network of the same shape without updates, the weights of `learning` with this share of
+    what it learned: 0 is the network as it was, 1 all of it (interpolated weights: Wortsman et al. 2021, arXiv
+    2109.01903). The network that learns stays as it is."""
+    for name, layer in learning.named_modules():
+        if parametrize.is_parametrized(layer, "weight"):
+            updated = cast(parametrize.ParametrizationList, layer.get_submodule("parametrizations.weight"))
+            weight = cast(LowRankUpdate, updated[0]).blended(updated.get_parameter("original"), share)
+            plain.get_submodule(name).get_parameter("weight").copy_(weight)
+    return plain
 
 
 def _is_matrix(part: nn.Module) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
+from torch.nn.attention.flex_attention import BlockMask
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class Mask:
     """True where the query may read the key. None: no more than `is_causal` says."""
     is_causal: bool = False
     """As many queries as keys, each reading itself and what came before; the kernel knows how without a table."""
+    blocks: BlockMask | None = None
+    """The same as `allowed`, for attention that leaves out whole blocks; None: it does not."""
 
 
 EVERYTHING = Mask()
@@ -52,17 +55,19 @@ def build_mask(
     is_whole = queries.shape == keys.shape
     if is_plain and (is_whole or queries.shape[1] == 1):  # a last token alone reads all that came before
         return Mask(is_causal=is_whole)
-    distance = queries[:, :, None] - keys[:, None, :]  # A T S
-    allowed = distance >= 0 if config.is_causal else torch.ones_like(distance, dtype=torch.bool)
+    here, there = queries[:, :, None], keys[:, None, :]  # tables of facts only: distances would take 8 times the room
+    allowed = here >= there if config.is_causal else torch.ones_like(here == there)  # A T S
     if config.window is not None:
-        allowed = allowed & (distance.abs() < config.window)
+        allowed = allowed & (there > here - config.window)
+        if not config.is_causal:
+            allowed = allowed & (there < here + config.window)
     if num_prefix is not None:
-        allowed = allowed | (keys[:, None, :] < num_prefix[:, None, None])
+        allowed = allowed | (there < num_prefix[:, None, None])
     if rows is not None:
         allowed = allowed & (rows[0][:, :, None] == rows[1][:, None, :])
     if is_real is not None:
         allowed = allowed & is_real[:, None, :]
-    return Mask((allowed | (distance == 0))[:, None])
+    return Mask((allowed | (here == there))[:, None])
 
 
 def padding_mask(is_real: Bool[Tensor, "B S"] | None) -> Mask:

@@ -15,6 +15,7 @@ from beholder.trunk.attention import AttentionConfig, CrossAttention, SelfAttent
 from beholder.trunk.block import Block, Branch, Context
 from beholder.trunk.cache import Cache
 from beholder.trunk.experts import Experts, ExpertsConfig
+from beholder.trunk.flex import with_blocks
 from beholder.trunk.gated import GatedBlock, GatedConfig
 from beholder.trunk.mask import MaskConfig, build_mask, padding_mask
 from beholder.trunk.mlp import MLP, MLPConfig
@@ -89,6 +90,7 @@ class Transformer(nn.Module):
         looks_at: Bool[Tensor, "B T S"] | None = None,
         cache: Cache | None = None,
         taps: Sequence[int] = (),
+        routes: list[Float[Tensor, "B T E"]] | None = None,
     ) -> tuple[Float[Tensor, "B T D"], ...]:
         """The tokens after each block in `taps` (ascending, counted from 1) and after the last, all normalised.
 
@@ -99,6 +101,7 @@ class Transformer(nn.Module):
         of all keys: with a cache, of those that it holds too. `rows` are the numbers of packed examples; each begins
         anew at 0 and is read by itself. `num_prefix` first tokens are read by all. `rotation` is for an image grid.
         `source` is what cross-attention reads: all that is real of it, of which `looks_at` may allow each token a part.
+        `routes` is a list to which each block's experts add what their router says, for `balance_loss`.
         """
         context = self._context(x, positions, is_real, rows, num_prefix, rotation, cache)
         if source is not None:
@@ -112,7 +115,10 @@ class Transformer(nn.Module):
             if self.looks and (number - 1) % self._every == 0:
                 x = self.looks[(number - 1) // self._every](x, context)
             is_recomputed = number <= self.num_recomputed and torch.is_grad_enabled()
-            x = checkpoint(block, x, context, use_reentrant=False) if is_recomputed else block(x, context)
+            told = context if routes is None else replace(context, routes=[])  # its own: what is recomputed comes again
+            x = checkpoint(block, x, told, use_reentrant=False) if is_recomputed else block(x, told)
+            if routes is not None:
+                routes += told.routes or []
             if number in taps and number < len(self.blocks):
                 seen.append(self.norm(x))
         if cache is not None:
@@ -137,10 +143,12 @@ class Transformer(nn.Module):
         """Masks look at places in the sequence, rotations and biases at positions, which padding and packing shift."""
         config, held = self.config, cache.length if cache else 0
         assert cache is None or rows is None, "packed rows are read at once"
-        keys = torch.arange(held + x.shape[1], device=x.device)[None]
+        keys = cache.places(x) if cache else torch.arange(x.shape[1], device=x.device)[None]
         queries = keys[:, held:]
         packed = None if rows is None else (rows, rows)
         mask = build_mask(config.mask, queries, keys, is_real=is_real, rows=packed, num_prefix=num_prefix)
+        if config.attention.kernel == "flex" and cache is None:
+            mask = with_blocks(mask, x)
         if positions is None:
             positions = queries if rows is None else places_in_rows(rows)
         if rotation is None and config.rotary is not None:

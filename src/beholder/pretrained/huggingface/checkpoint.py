@@ -44,7 +44,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     values = read_values(folder)
     kind, family = find_family(values, folder / "config.json")
     with _naming(folder / "config.json"):
-        config = family.read(values)
+        config = family.read({**values, **_told_apart(folder / "generation_config.json", family)})
     source, tensors = read_tensors(folder)
     config = settle(family, config, tensors)
     with _naming(folder / "config.json"), torch.device("meta"):
@@ -110,6 +110,19 @@ def read_values(folder: Path) -> dict[str, Any]:
     if not isinstance(values, dict) or "model_type" not in values:
         raise UserError(f"{path} names no model_type; name a folder as the Hugging Face hub has it.")
     return values
+
+
+def _told_apart(path: Path, family: Family) -> dict[str, Any]:
+    """What a generation_config.json, where there is one, tells of how to write."""
+    if not family.told_apart or not path.is_file():
+        return {}
+    try:
+        values = read_json(path)
+    except ValueError as error:
+        raise UserError(f"{path} is no JSON ({error}); download the folder again.") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} is no group of settings; download the folder again.")
+    return {key: values[key] for key in family.told_apart if values.get(key) is not None}
 
 
 def find_family(values: Values, path: Path) -> tuple[str, Family]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from torch import nn
 
 from beholder.checkpoint.rules import write_rules
 from beholder.config import to_json
+from beholder.models.vit import ViT, with_stored_positions
+from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.huggingface.checkpoint import settle, write_checkpoint
 from beholder.pretrained.huggingface.families import FAMILIES
 from beholder.pretrained.huggingface.family import Family, Values
@@ -30,8 +33,8 @@ _HANDED_ON = (
 
 
 def export_to_huggingface(
-    model: Foreign | nn.Module,
-    folder: Path,
+    model: Bundle | Foreign | nn.Module,
+    folder: str | Path,
     *,
     kind: str | None = None,
     pixels: PixelConfig | None = None,
@@ -39,14 +42,22 @@ def export_to_huggingface(
 ) -> str:
     """Write config.json and model.safetensors, and tokenizer and preprocessing where there are some; its `model_type`.
 
-    `kind` is found by itself where only one family can say the model's configuration. Raises UserError when `folder`
-    holds something, or no family can say it.
+    Of a model that adapt made the backbone is written, which other libraries know, and not its head. `kind` is found by
+    itself where only one family can say the model's configuration. Raises UserError when `folder` holds something, or
+    no family can say it.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists and holds something; choose another folder, nothing is overwritten.")
     values: Values | None = None
     source: Path | None = None
+    if isinstance(model, Bundle):
+        backbone = model.model.embedder.backbones[-1]
+        size = getattr(backbone.config, "image_size", None)
+        pixels = pixels or replace(model.pixels, reducing_gap=None, size=size or model.pixels.size)
+        model = backbone
+    if isinstance(model, ViT):
+        model = with_stored_positions(model)
     if isinstance(model, Foreign):
         source = model.source
         kind, values = kind or model.kind, model.values if kind in (None, model.kind) else None
@@ -100,14 +111,15 @@ def _says(family: Family, model: nn.Module, config: Any) -> bool:
 
 
 def _plain(config: Any) -> Any:
-    """JSON values, with what None stands for in a trunk written out, and without what acts in training only."""
+    """JSON values, with what None stands for in a trunk written out, and without what acts in training only, or on
+    speed."""
 
     def told(node: Any) -> Any:
         if isinstance(node, list):
             return [told(one) for one in node]
         if not isinstance(node, dict):
             return node
-        node = {key: told(value) for key, value in node.items() if key != "drop_path"}
+        node = {key: told(value) for key, value in node.items() if key not in ("drop_path", "kernel")}
         if {"width", "attention", "mlp"} <= node.keys():
             width, attention = node["width"], node["attention"]
             attention["num_key_heads"] = attention["num_key_heads"] or attention["num_heads"]

@@ -41,6 +41,8 @@ class Family:
     settle: Callable[[Any, Mapping[str, Tensor]], Any] | None = None
     """Our configuration, put right by what lies in the file: optional heads that config.json does not tell of. Raises
     UserError where two tensors that must be one differ."""
+    told_apart: tuple[str, ...] = ()
+    """Values that generation_config.json tells too, and where it does, rightly."""
 
 
 ACTIVATIONS: dict[str, Activation] = {

@@ -34,9 +34,19 @@ def read(values: Values) -> WhisperConfig:
         start_token=values.get("decoder_start_token_id", 50257),
         end_tokens=() if ends is None else (ends,) if isinstance(ends, int) else tuple(ends),
         padding_token=values.get("pad_token_id", 50256),
+        forced_tokens=_forced(values.get("forced_decoder_ids")),
+        suppressed_tokens=tuple(values.get("suppress_tokens") or ()),
+        first_suppressed_tokens=tuple(values.get("begin_suppress_tokens") or ()),
         encoder=_trunk(values, "encoder"),
         decoder=_trunk(values, "decoder"),
     )
+
+
+def _forced(pairs: Any) -> tuple[int, ...]:
+    """From (place, token), places counted from 1 without a gap; none where one is left open for the language."""
+    tokens = tuple(token for _, token in pairs or ())
+    is_whole = [place for place, _ in pairs or ()] == list(range(1, len(tokens) + 1))
+    return tokens if is_whole and None not in tokens else ()
 
 
 def _trunk(values: Values, side: str) -> TransformerConfig:
@@ -63,6 +73,9 @@ def write(config: WhisperConfig) -> dict[str, Any]:
         "bos_token_id": config.end_tokens[0] if config.end_tokens else None,  # as published; no text begins with it
         "eos_token_id": config.end_tokens[0] if len(config.end_tokens) == 1 else list(config.end_tokens) or None,
         "pad_token_id": config.padding_token,
+        "forced_decoder_ids": [list(pair) for pair in enumerate(config.forced_tokens, start=1)] or None,
+        "suppress_tokens": list(config.suppressed_tokens) or None,
+        "begin_suppress_tokens": list(config.first_suppressed_tokens) or None,
     }
     for side, trunk in (("encoder", config.encoder), ("decoder", config.decoder)):
         values |= {
@@ -104,4 +117,15 @@ def _block(ours: str, theirs: str, trunk: TransformerConfig) -> list[Rule]:
     ]
 
 
-WHISPER = Family(read, write, Whisper, rules, ignored=("proj_out.weight",), prefix="model.", settle=settle)
+WHISPER = Family(
+    read,
+    write,
+    Whisper,
+    rules,
+    ignored=("proj_out.weight",),
+    prefix="model.",
+    settle=settle,
+    told_apart=(
+        "decoder_start_token_id", "eos_token_id", "forced_decoder_ids", "suppress_tokens", "begin_suppress_tokens",
+    ),
+)  # fmt: skip
