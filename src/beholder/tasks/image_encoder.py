@@ -23,6 +23,7 @@ from beholder.models.pairs import LockedPair
 from beholder.models.vit import ViT
 from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.huggingface.foreign import Foreign
+from beholder.pretrained.part_folder import Part, need_whole
 from beholder.runtime.device import Device
 from beholder.tasks.embed import BATCH_SIZE, to_pixels
 from beholder.tasks.search import Finder
@@ -62,8 +63,9 @@ class ImageEncoder:
     """Features to points of length 1, in fp32."""
 
 
-def open_encoder(model: Foreign | Bundle, device: Device) -> ImageEncoder:
+def open_encoder(model: Foreign | Bundle | Part, device: Device) -> ImageEncoder:
     """The model's parts. Raises UserError when it reads no pictures, or came without its preprocessing."""
+    model = need_whole(model)
     if isinstance(model, Bundle):
         embedder = model.model.embedder
         return ImageEncoder(
@@ -80,7 +82,7 @@ def open_encoder(model: Foreign | Bundle, device: Device) -> ImageEncoder:
 
 
 def hasten(
-    finder: Finder, model: Foreign | Bundle, device: Device, way: Way, pictures: Sequence[np.ndarray]
+    finder: Finder, model: Foreign | Bundle | Part, device: Device, way: Way, pictures: Sequence[np.ndarray]
 ) -> tuple[Finder, Way]:
     """The finder that embeds its `pictures` in that way, and which one it is where "auto" was asked.
 
