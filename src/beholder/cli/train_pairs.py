@@ -16,6 +16,7 @@ def train_pairs(
     text: str = DEFAULT_PAIRS,
     loss: Literal["softmax", "sigmoid"] = "softmax",
     steps: int = 300,
+    group: str | None = None,
     seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
@@ -42,12 +43,15 @@ def train_pairs(
         softmax: the texts of a batch compete; sigmoid: each pair is judged by itself.
     steps
         Of training, for each setting that is tried.
+    group
+        A column of the table (an author, a patient), or folder: images of one group stand in one part, whatever parts
+        the data name.
     """
     from beholder.recipes.pair_maps import PairsConfig
     from beholder.recipes.train_pairs import train_pairs as run
     from beholder.runtime.log import Log
 
     run(
-        data, out=out, image=image, text=text, config=PairsConfig(loss=loss, num_steps=steps), seed=seed, device=device,
-        threads=threads, max_pixels=max_pixels, log=Log(as_json=json),
+        data, out=out, image=image, text=text, config=PairsConfig(loss=loss, num_steps=steps), group=group, seed=seed,
+        device=device, threads=threads, max_pixels=max_pixels, log=Log(as_json=json),
     )  # fmt: skip

@@ -226,10 +226,24 @@ class PairMaps(nn.Module):
         return F.normalize(moved + centred if self.config.is_anchored else moved, dim=1)
 
 
+@runtime_checkable
+class Maps(Protocol):
+    """What stands on top of two towers: a `PairModel` whose pixels and tokens are features. A torch module."""
+
+    config: Any
+    """Has `image_width` and `text_width`."""
+
+    def encode_images(self, features: Tensor) -> Tensor: ...
+
+    def encode_texts(self, features: Tensor, is_real: Tensor | None = None) -> Tensor: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+
 class LockedPair(nn.Module):
     """Frozen towers and trained maps (locked towers: Zhai et al. 2021, arXiv 2111.07991)."""
 
-    def __init__(self, images: FrozenImages, texts: FrozenTexts, maps: PairMaps) -> None:
+    def __init__(self, images: FrozenImages, texts: FrozenTexts, maps: Maps) -> None:
         super().__init__()
         widths = images.width, texts.width
         wanted = maps.config.image_width, maps.config.text_width
@@ -238,11 +252,11 @@ class LockedPair(nn.Module):
 
     @property
     def logit_scale(self) -> Tensor:
-        return self.maps.logit_scale
+        return cast(PairModel, self.maps).logit_scale
 
     @property
     def logit_bias(self) -> Tensor | None:
-        return self.maps.logit_bias
+        return cast(PairModel, self.maps).logit_bias
 
     def encode_images(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C"]:
         """Points of unit length."""

@@ -18,10 +18,12 @@ from beholder.checkpoint.files import load_into, load_tensors, save_tensors
 from beholder.config import from_json, to_json
 from beholder.models.bert import BERT, BERTConfig
 from beholder.models.families import BackboneSpec, build, specify
+from beholder.models.joined_maps import JoinedMaps, JoinedMapsConfig
 from beholder.models.pairs import (
     FrozenImages,
     FrozenTexts,
     LockedPair,
+    Maps,
     NamedClasses,
     NamedClassesConfig,
     PairMaps,
@@ -45,7 +47,7 @@ _STEP = ".step"
 class PairFolder:
     """What stands in config.json."""
 
-    maps: PairMapsConfig
+    maps: PairMapsConfig | JoinedMapsConfig
     image: BackboneSpec | None = None
     """None: EfficientNet-Lite0 from its package."""
     text: BERTConfig | None = None
@@ -61,7 +63,7 @@ class PairFolder:
 def save_pair_folder(
     folder: Path,
     towers: Towers,
-    maps: PairMaps,
+    maps: Maps,
     *,
     facts: dict[str, Any],
     card: str,
@@ -111,7 +113,7 @@ def load_pair_folder(folder: Path) -> Foreign:
     tensors = load_tensors(weights)
     texts, words = _texts(folder, described, tensors)
     images = _images(described, tensors, weights)
-    maps = PairMaps(described.maps)
+    maps = JoinedMaps(described.maps) if isinstance(described.maps, JoinedMapsConfig) else PairMaps(described.maps)
     load_into(maps, _part(tensors, "maps."), weights)
     model = LockedPair(images, texts, maps).eval().requires_grad_(False)
     return Foreign(KIND, model, described, pixels, words, folder, {"facts": described.facts})

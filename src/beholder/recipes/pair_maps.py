@@ -16,6 +16,7 @@ from torch import Tensor
 
 from beholder.data.pairs import PairStream
 from beholder.metrics.retrieval import match_ranks, recall_at
+from beholder.models.joined_maps import JoinedMaps, join_maps
 from beholder.models.pairs import PairMaps, PairMapsConfig
 from beholder.objectives.contrastive import Contrastive, ContrastiveConfig
 from beholder.runtime.device import Device
@@ -44,6 +45,8 @@ class PairsConfig:
     """Shares of an image's features that a step does not see."""
     blends: tuple[float, ...] = (0.3, 0.5, 0.7, 1.0)
     """Shares of what was learned that are kept, where the towers have a space in common before any training."""
+    shares: tuple[float, ...] = (0.35, 0.5, 0.65)
+    """Of the trained maps, where they are joined with canonical correlation's."""
     strengths: tuple[float, ...] = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
     """Penalties from which the two baselines choose."""
     correlation_widths: tuple[int, ...] = (32, 128, 384)
@@ -68,11 +71,11 @@ class Pairs:
         return Pairs(self.images[rows], self.texts[kept], texts_of, self.is_anchored)
 
 
-Judge = Callable[[PairMaps], float]
+Judge = Callable[[PairMaps | JoinedMaps], float]
 """How good maps are, on what they have not learned from."""
 
 
-def recalls(maps: PairMaps, pairs: Pairs) -> dict[str, float]:
+def recalls(maps: PairMaps | JoinedMaps, pairs: Pairs) -> dict[str, float]:
     """Recall at 1, 5 and 10 of an image's text among all texts and of a text's image among all images, and their mean.
 
     Texts that are there for several images are one text, and any of its images is right.
@@ -110,7 +113,7 @@ def learn_maps(pairs: Pairs, config: PairsConfig, dropout: float, folder: Path, 
     return maps.cpu().eval().requires_grad_(False)
 
 
-Candidate = tuple[dict[str, float], PairMaps]
+Candidate = tuple[dict[str, float], PairMaps | JoinedMaps]
 """Settings, and the maps that came of them."""
 
 
@@ -148,6 +151,12 @@ def closed_form_candidates(
         for width in config.correlation_widths:
             maps = correlation_maps(images, texts, of_images, of_texts, width)
             yield {"strength": strength, "width": width}, maps
+
+
+def joined_candidates(trained: PairMaps, correlated: PairMaps, config: PairsConfig) -> Iterator[Candidate]:
+    """Trained maps and canonical correlation's in one space, for every share: one sees what the other overlooked."""
+    for share in config.shares:
+        yield {"share": share}, join_maps([trained, correlated], [share, 1 - share])
 
 
 def best(candidates: Iterable[Candidate], judge: Judge) -> Candidate:

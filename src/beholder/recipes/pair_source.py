@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -50,14 +50,16 @@ class PairSource:
 
 
 def read_pairs(
-    run: RunFolder, data: Path, limits: Limits, device: Device, seed: int, log: Log, *, is_guard: bool = False
-) -> PairSource:
+    run: RunFolder, data: Path, limits: Limits, device: Device, seed: int, log: Log, *, is_guard: bool = False,
+    group: str | None = None,
+) -> PairSource:  # fmt: skip
     """Read, curate and part: a fifth for the test, a fifth for validation, the rest to learn from; a guard is all for
-    test and validation. Parts that the data name are kept.
+    test and validation. Parts that the data name are kept, unless a `group` is asked for: a column, or "folder", of
+    whose images none stand in two parts.
 
     Raises UserError for data without texts or classes, with one only, or with fewer than 20 pairs in a part.
     """
-    source, has_classes = _open(data)
+    source, has_classes = _open(data, group)
     log.stage("Guard" if is_guard else "Read", source.description)
     suffix = "-guard" if is_guard else ""
     curation = curate(
@@ -70,6 +72,9 @@ def read_pairs(
     if num_silent:
         log.warn(f"{num_silent:,} images without a text are left out")
     groups = combine_groups(curation.cluster[kept], np.array([hash_of(one.group or one.key) for one in samples]))
+    if group is not None and any(sample.split for sample in samples):
+        log.warn(f"the parts that {data} names are not used: groups decide")
+        samples = [replace(sample, split=None) for sample in samples]
     parts = _guard_parts(samples, groups, seed) if is_guard else _parts(samples, groups, seed)
     found = PairSource(source.description, samples, parts, groups, has_classes, curation, num_silent)
     _check(found, data, is_guard=is_guard)
@@ -94,13 +99,13 @@ def digest_of(source: PairSource) -> str:
     return digest.hexdigest()
 
 
-def _open(data: Path) -> tuple[Source, bool]:
+def _open(data: Path, group: str | None) -> tuple[Source, bool]:
     """The source, with its texts or else its classes, and whether it is the latter."""
-    source = read_source(data)
+    source = read_source(data, group=group)
     if any(sample.text for sample in source.samples):
         return source, False
     try:
-        return read_source(data, labels="auto"), True
+        return read_source(data, labels="auto", group=group), True
     except UserError as error:  # the same folder was read a moment ago: it has no classes
         raise UserError(
             f"{data} has neither texts nor classes ({source.description}); put a text beside each image (x.png and "

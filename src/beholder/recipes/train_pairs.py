@@ -23,16 +23,19 @@ from beholder.config import to_json
 from beholder.data.decode import Limits
 from beholder.data.parallel import decoded
 from beholder.data.sources import check_folder
+from beholder.models.joined_maps import JoinedMaps
 from beholder.models.pairs import PairMaps
 from beholder.pretrained.embedded import DEFAULT_PAIRS
 from beholder.pretrained.pair_folder import save_pair_folder
 from beholder.pretrained.towers import Towers, place_texts
 from beholder.recipes.pair_maps import (
     RECALLS,
+    Candidate,
     Pairs,
     PairsConfig,
     best,
     closed_form_candidates,
+    joined_candidates,
     learned_candidates,
     recalls,
     take_apart,
@@ -58,6 +61,7 @@ def train_pairs(
     text: str = DEFAULT_PAIRS,
     loss: Literal["softmax", "sigmoid"] | None = None,
     config: PairsConfig | None = None,
+    group: str | None = None,
     seed: int = 0,
     device: str = "auto",
     threads: int | None = None,
@@ -65,29 +69,31 @@ def train_pairs(
     log: Log | None = None,
 ) -> dict[str, Any]:
     """Train on the folder's pairs, tell the recall on those held out, and write the run folder `out` with its `model/`:
-    the trained maps, or those of a baseline where they were better on the validation part.
+    the trained maps, alone or joined with canonical correlation's, or those of a baseline where they were better on the
+    validation part.
 
     `data`: images with a text each (`x.png` + `x.txt`, or a table with a column text, caption or captions), or with a
     class, whose name is then the text. `image` and `text` name the towers: "embedded", or what `load` opens. Splits
-    that the data name are kept; otherwise a fifth is held out and a fifth validates, duplicates and groups together.
+    that the data name are kept; otherwise, and with a `group` (a column of the table, or "folder"), a fifth is held out
+    and a fifth validates, duplicates and groups together.
     Raises UserError for fewer than 20 pairs in a part, and for what the towers cannot be.
     """
     log, out, config = log or Log(quiet=True), Path(out), config or PairsConfig()
     config = config if loss is None else replace(config, loss=loss)
     check_folder(Path(data))  # before towers are looked for
     refuse_inside(out, Path(data))
-    asked = {"recipe": "train_pairs", "data": str(data), "image": image, "text": text, "seed": seed}
+    asked = {"recipe": "train_pairs", "data": str(data), "image": image, "text": text, "group": group, "seed": seed}
     picked = pick_device(device, threads)
     with RunFolder.open(out, {**asked, "config": to_json(config)}) as run:
         towers = open_towers(image, text)
-        found = read_pairs(run, Path(data), Limits(max_pixels=max_pixels), picked, seed, log)
+        found = read_pairs(run, Path(data), Limits(max_pixels=max_pixels), picked, seed, log, group=group)
         samples, parts = found.samples, found.parts
         pairs = look_at_pairs(samples, towers, run.scratch("features"), Limits(max_pixels=max_pixels), picked, log)
         learned, asked_of, held_out = (
             pairs.part(np.flatnonzero(parts == name)) for name in ("train", "validation", "test")
         )
 
-        def judge(maps: PairMaps) -> float:
+        def judge(maps: PairMaps | JoinedMaps) -> float:
             return recalls(maps, asked_of)["mean_recall"]
 
         results: dict[str, Any] = {"num_pairs": {n: int((parts == n).sum()) for n in ("train", "validation", "test")}}
@@ -96,6 +102,7 @@ def train_pairs(
         apart = take_apart(learned)
         for kind in ("ridge", "cca"):
             made[kind] = best(closed_form_candidates(kind, *apart, config), judge)
+        made["joined"] = best(joined_candidates(_plain(made["locked"]), _plain(made["cca"]), config), judge)
         for kind, (chosen, maps) in made.items():
             results[kind] = {**recalls(maps, held_out), "validation": judge(maps), "chosen": chosen}
         results["shipped"] = shipped = max(made, key=lambda kind: results[kind]["validation"])
@@ -108,6 +115,11 @@ def train_pairs(
         log.stage("Model", f"{shipped}, the best on the validation part: {out / 'model'}")
         run.finish(results)
     return results
+
+
+def _plain(candidate: Candidate) -> PairMaps:
+    assert isinstance(candidate[1], PairMaps), candidate[0]
+    return candidate[1]
 
 
 def look_at_pairs(
@@ -147,7 +159,7 @@ def _sentence(told: Mapping[str, Any]) -> str:
 
 
 def _card(results: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    lines = [f"- {kind}: {_sentence(results[kind])}" for kind in ("locked", "ridge", "cca")]
+    lines = [f"- {kind}: {_sentence(results[kind])}" for kind in ("joined", "locked", "ridge", "cca")]
     return (
         "# Images and texts in one space\n\n"
         f"Maps ({results['shipped']}) on top of two frozen towers (images: {asked['image']}; texts: {asked['text']}), "
