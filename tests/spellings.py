@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +26,44 @@ TEXTS = [
 ]
 END = "<|endoftext|>"
 BEGIN = "<|startoftext|>"
+_NUM_MERGES = 100
 PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 def save_pairs(folder: Path, special: tuple[str, ...] = (END,), suffix: str = "") -> Path:
     """`vocab.json` and `merges.txt` of byte pairs, special tokens last as in GPT-2 and CLIP."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from tokenizers import pre_tokenizers
 
-    table = Tokenizer(models.BPE(end_of_word_suffix=suffix) if suffix else models.BPE())
-    table.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    ending = {"end_of_word_suffix": suffix} if suffix else {}
-    trainer = trainers.BpeTrainer(vocab_size=420, show_progress=False, initial_alphabet=alphabet, **ending)
-    table.train_from_iterator([line.lower() for line in LINES] if suffix else LINES, trainer)
-    described = json.loads(table.to_str())["model"]
-    numbers: dict[str, int] = described["vocab"]
-    for one in special:
-        numbers[one] = len(numbers)
+    splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    lines = [line.lower() for line in LINES] if suffix else LINES
+    words = [list(word) for line in lines for word, _ in splitter.pre_tokenize_str(line)]
+    for word in words:
+        word[-1] += suffix
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pieces = [*alphabet, *(letter + suffix for letter in alphabet if suffix)]
+    merges = _merges(words, _NUM_MERGES)
+    numbers = {piece: number for number, piece in enumerate([*pieces, *map("".join, merges), *special])}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "vocab.json").write_text(json.dumps(numbers, ensure_ascii=False), encoding="utf-8")
-    merges = "\n".join(" ".join(pair) for pair in described["merges"])
-    (folder / "merges.txt").write_text(f"#version: 0.2\n{merges}\n", encoding="utf-8")
+    rows = "".join(f"{first} {second}\n" for first, second in merges)
+    (folder / "merges.txt").write_text(f"#version: 0.2\n{rows}", encoding="utf-8")
     return folder
+
+
+def _merges(words: list[list[str]], count: int) -> list[tuple[str, str]]:
+    """The commonest pairs, one after another; of equals the first in the alphabet, where the trainer of `tokenizers`
+    takes another one in each process."""
+    merges = []
+    for _ in range(count):
+        pairs = Counter(pair for word in words for pair in itertools.pairwise(word))
+        most = max(pairs.values())
+        first, second = min(pair for pair, times in pairs.items() if times == most)
+        merges.append((first, second))
+        for word in words:
+            for place in range(len(word) - 2, -1, -1):
+                if word[place : place + 2] == [first, second]:
+                    word[place : place + 2] = [first + second]
+    return merges
 
 
 def save_pieces(folder: Path) -> Path:

@@ -13,6 +13,7 @@ from towers import save_clip
 from beholder.pretrained.huggingface.export import export_to_huggingface
 from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.load import load
+from beholder.tasks.similarity import PROMPTS
 from beholder.tokenizers.pixels import prepare
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 170, 60), "blue": (50, 70, 220), "grey": (128, 128, 128)}
@@ -25,12 +26,10 @@ def colour(generator: np.random.Generator, name: str) -> np.ndarray:
     return image.clip(0, 255).astype(np.uint8)
 
 
-def half(generator: np.random.Generator, name: str) -> np.ndarray:
-    """Any colour, with its left or its right half bright."""
+def lit(generator: np.random.Generator, name: str) -> np.ndarray:
+    """Any colour in a light or a dark shade: easy enough to be learned in a few steps on any machine."""
     image = colour(generator, str(generator.choice(list(COLOURS)))).astype(int)
-    image[:, : SIDE // 2] += 70 if name == "left" else -40
-    image[:, SIDE // 2 :] += 70 if name == "right" else -40
-    return image.clip(0, 255).astype(np.uint8)
+    return (image + (70 if name == "light" else -70)).clip(0, 255).astype(np.uint8)
 
 
 def write_general(folder: Path, count: int = 80, seed: int = 1) -> Path:
@@ -39,8 +38,8 @@ def write_general(folder: Path, count: int = 80, seed: int = 1) -> Path:
 
 
 def write_own(folder: Path, count: int = 100, seed: int = 2) -> Path:
-    """A folder a side."""
-    return _write(folder, count, ("left", "right"), half, seed)
+    """A folder a shade."""
+    return _write(folder, count, ("light", "dark"), lit, seed)
 
 
 def write_own_texts(folder: Path, count: int = 100, seed: int = 3) -> Path:
@@ -63,9 +62,12 @@ def save_knowing_clip(folder: Path) -> Path:
     assert isinstance(loaded, Foreign) and loaded.pixels is not None
     model = loaded.model.train().requires_grad_(True)
     generator, names = np.random.default_rng(0), list(COLOURS)
-    words = loaded.need_words().encode([f"a photo of a {name}." for name in names])
+    wordings = [loaded.need_words().encode([prompt.format(name) for name in names]) for prompt in PROMPTS]
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
-    for _ in range(60):
+    steps = 120
+    slower = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.02, steps)  # ends far from ties, on any machine
+    for step in range(steps):
+        words = wordings[step % len(wordings)]
         labels = generator.integers(4, size=24)
         pixels = prepare([colour(generator, names[label]) for label in labels], loaded.pixels)
         scores = 10 * model.encode_images(pixels) @ model.encode_texts(words.numbers, words.is_real).T  # type: ignore[operator]
@@ -73,6 +75,7 @@ def save_knowing_clip(folder: Path) -> Path:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        slower.step()
     trained = replace(loaded, model=model.eval().requires_grad_(False))
     export_to_huggingface(trained, folder / "knowing")
     return folder / "knowing"

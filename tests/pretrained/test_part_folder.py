@@ -13,8 +13,8 @@ from bundles import CPU, random_bundle
 
 import beholder
 from beholder.models.codec import PRESETS, ImageCodec
-from beholder.pretrained.load import load, load_codec, load_own
-from beholder.pretrained.part_folder import CODEC, Part, check_codec, load_part, save_part
+from beholder.pretrained.load import load, load_own
+from beholder.pretrained.part_folder import CODEC, Part, check_codec, load_part, open_part, save_part
 from beholder.recipes.towers import open_towers
 from beholder.tasks.search import open_finder
 from beholder.tasks.shared_space import open_space
@@ -46,7 +46,8 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 
 def test_the_run_stands_for_its_model(tmp_path: Path) -> None:
     write(tmp_path / "run" / "model")
-    assert load_codec(tmp_path / "run").fingerprint == load_codec(tmp_path / "run" / "model").fingerprint
+    found = [open_part(folder, CODEC, "--tokenizer") for folder in (tmp_path / "run", tmp_path / "run" / "model")]
+    assert found[0].fingerprint == found[1].fingerprint
     assert isinstance(beholder.load(str(tmp_path / "run")), Part)
 
 
@@ -112,5 +113,5 @@ def test_what_asks_for_answers_refuses_a_part_and_says_what_it_is(tmp_path: Path
 
 def test_what_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
     random_bundle().save(tmp_path / "model")
-    with pytest.raises(UserError, match="is no image tokenizer; name the folder of a run of beholder train tokenizer"):
-        load_codec(tmp_path / "model")
+    with pytest.raises(UserError, match="name a tokenizer, as `beholder train tokenizer` makes one"):
+        open_part(tmp_path / "model", CODEC, "--tokenizer")

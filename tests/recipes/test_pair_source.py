@@ -35,7 +35,7 @@ def with_splits(folder: Path, names: tuple[str, ...]) -> Path:
 
 def test_classes_are_texts_where_there_are_no_others(tmp_path: Path) -> None:
     own, texts = read(write_own(tmp_path / "own"), tmp_path), read(write_own_texts(tmp_path / "texts"), tmp_path)
-    assert own.has_classes and {text_of(one) for one in own.samples} == {"left", "right"}
+    assert own.has_classes and {text_of(one) for one in own.samples} == {"light", "dark"}
     assert not texts.has_classes and len({text_of(one) for one in texts.samples}) > 50
 
 
@@ -43,12 +43,12 @@ def test_classes_are_spread_evenly_over_the_parts(tmp_path: Path) -> None:
     found = read(write_own(tmp_path / "own"), tmp_path)
     for part in ("train", "validation", "test"):
         labels = [found.samples[row].label for row in found.rows(part)]
-        assert abs(labels.count("left") - labels.count("right")) <= 1
+        assert abs(labels.count("light") - labels.count("dark")) <= 1
 
 
 def test_near_duplicates_stand_on_one_side(tmp_path: Path) -> None:
     folder = write_own(tmp_path / "own")
-    for path in sorted((folder / "left").iterdir())[:20]:
+    for path in sorted((folder / "light").iterdir())[:20]:
         Image.open(path).resize((36, 36)).save(path.with_name(f"again-{path.name}"))
     found = read(folder, tmp_path)
     parts_of = {group: set(found.parts[found.groups == group]) for group in found.groups}

@@ -1,4 +1,4 @@
-"""Tuning a small CLIP that knows colours to tell left from right: what is told is what is shipped, and no model is
+"""Tuning a small CLIP that knows colours to tell light from dark: what is told is what is shipped, and no model is
 shipped that is worse on both."""
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_general(folder / "general")
     write_own(folder / "own")
     write_own_texts(folder / "texts")
-    (folder / "own" / "left" / "broken.png").write_text("no picture")
+    (folder / "own" / "light" / "broken.png").write_text("no picture")
     return folder
 
 
@@ -246,7 +246,7 @@ class TestTrouble:
         monkeypatch.setattr(order, "learn", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             tune(place, tmp_path / "run", data=own)
-        (own / "left" / "000.png").unlink()
+        (own / "light" / "000.png").unlink()
         with pytest.raises(UserError, match="has changed since"):
             tune(place, tmp_path / "run", data=own)
 
@@ -273,7 +273,7 @@ class TestRefused:
             ({"may_lose": -1.0}, "--may-lose -1"),
             ({"may_lose": 1.0, "guard": None}, "name one with --guard"),
             ({"guard": "own"}, "is the --data folder itself"),
-            ({"guard": "own/left"}, "--guard lies in --data"),
+            ({"guard": "own/light"}, "--guard lies in --data"),
             ({"data": "general/red"}, "--data lies in --guard"),
             ({"data": "nowhere"}, "does not exist"),
             ({"out": "own/run"}, "lies in"),
@@ -293,9 +293,9 @@ class TestRefused:
         with pytest.raises(UserError, match="neither texts nor classes"):
             tune(place, tmp_path / "a", data=bare)
         write_own(one)
-        for path in (one / "right").iterdir():
-            path.rename(one / "left" / f"r{path.name}")
-        (one / "right").rmdir()
+        for path in (one / "dark").iterdir():
+            path.rename(one / "light" / f"d{path.name}")
+        (one / "dark").rmdir()
         with pytest.raises(UserError, match=r"neither texts nor classes|one class only"):
             tune(place, tmp_path / "b", data=one)
 

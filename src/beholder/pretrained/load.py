@@ -11,7 +11,7 @@ from beholder.pretrained.embedded import DEFAULT_PAIRS, load_embedded
 from beholder.pretrained.hub import find_snapshot, parse_name
 from beholder.pretrained.huggingface.foreign import Foreign, load_foreign
 from beholder.pretrained.pair_folder import load_pair_folder
-from beholder.pretrained.part_folder import CODEC, Part, load_part, need_whole
+from beholder.pretrained.part_folder import Part, load_part, need_whole
 from beholder.runtime.files import read_json
 from beholder.types import UserError
 
@@ -55,14 +55,6 @@ def load_own(name: str | Path) -> Bundle:
         raise UserError(
             f"{name} is a foreign model ({loaded.kind}), and this needs one that adapt made; name the model/ of a run."
         )
-    return loaded
-
-
-def load_codec(name: str | Path) -> Part:
-    """The image tokenizer of that folder. Raises UserError for anything else."""
-    loaded = load(Path(name))
-    if not isinstance(loaded, Part) or loaded.kind != CODEC:
-        raise UserError(f"{name} is no image tokenizer; name the folder of a run of beholder train tokenizer.")
     return loaded
 
 

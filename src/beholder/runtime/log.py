@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from beholder.runtime.energy import Cost
+
 
 class Advance(Protocol):
     """Moves a progress bar on by `steps`, with a short note such as the current loss."""
@@ -113,3 +115,12 @@ def size(num_bytes: float) -> str:
             return f"{num_bytes:.0f} {unit}" if num_bytes >= 10 or unit == "B" else f"{num_bytes:.1f} {unit}"
         num_bytes /= 1000
     return f"{num_bytes:.1f} TB"
+
+
+def spent(cost: Cost, estimated_seconds: float | None = None) -> str:
+    """What a run has cost, as its last lines tell it."""
+    guess = "" if estimated_seconds is None else f" (estimated {duration(estimated_seconds)})"
+    return (
+        f"{duration(cost.seconds)}{guess}, {energy(cost.joules)}, {cost.joules_source}, "
+        f"peak memory {size(cost.peak_memory_bytes)}"
+    )

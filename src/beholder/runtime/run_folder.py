@@ -15,12 +15,14 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from beholder.runtime.energy import Cost
+from beholder.runtime.device import release_freed_memory
+from beholder.runtime.energy import Cost, Stopwatch
 from beholder.runtime.files import read_json, told_kindly, write_json
 from beholder.runtime.lock import lock_folder
 from beholder.types import UserError
@@ -98,6 +100,16 @@ class RunFolder:
         path = self.path / "metrics.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         return [entry for line in lines if (entry := json.loads(line))["kind"] == kind]
+
+    @contextmanager
+    def charged(self, name: str) -> Iterator[None]:
+        """Book what the block costs to a stage; the memory that it leaves behind goes back to the system."""
+        watch = Stopwatch()
+        try:
+            yield
+        finally:
+            self.charge(name, watch.cost())
+            release_freed_memory()
 
     def charge(self, name: str, cost: Cost) -> None:
         """Book what a stage, or the part of it since the last checkpoint, has cost."""

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from beholder.runtime.device import Device
-from beholder.types import Batch, Losses
+from beholder.types import Batch, Losses, UserError
 
 
-class Diverged(RuntimeError):
+class Diverged(UserError):
     """The loss or the gradient is no longer a number; the message tells the step and the loss's parts."""
 
     def __init__(self, step: int, parts: Mapping[str, float]) -> None:

@@ -31,6 +31,7 @@ from beholder.recipes.adapt.fit import Choice, Fitted, choose, group_weights
 from beholder.recipes.adapt.pace import Timed, noise_pictures, seconds_per_step
 from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.spaces import Space, fit_space
+from beholder.recipes.trained_once import trained_once
 from beholder.runtime.seed import derive, numpy_generator, seed_everything
 from beholder.tokenizers.pixels import PixelConfig
 from beholder.train.loop import Plan, train
@@ -109,7 +110,7 @@ def finetune(session: Session, domain: Domain, start: nn.Module, generic: Featur
     is_unseen = _unseen(domain, fold, config.seed)
     shown = fold.train[~is_unseen]
     backbone = copy.deepcopy(start)
-    story = session.trained("finetuning", backbone, lambda: _train(session, domain, shown, backbone, steps))
+    story = trained_once(session.run, "finetuning", backbone, lambda: _train(session, domain, shown, backbone, steps))
     tuned = extract(session, backbone.eval(), domain.samples, "fine-tuned features")
     train, width, seed = domain.training_images(0), config.embedding_width, config.seed
     spaces = [

@@ -23,7 +23,8 @@ from beholder.recipes.adapt.guard import Guard
 from beholder.recipes.adapt.pace import Timed, noise_pictures, seconds_per_step
 from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.settings import AdaptConfig, Budget
-from beholder.runtime.energy import Stopwatch
+from beholder.recipes.trained_once import trained_once
+from beholder.runtime.ledger import Ledger
 from beholder.runtime.seed import derive, seed_everything
 from beholder.tokenizers.pixels import PixelConfig
 from beholder.train.loop import Plan, train
@@ -83,7 +84,9 @@ def pretrain(session: Session, domain: Domain, fold: int, steps: int, generic: n
     A run that the guard ends, or whose loss is no longer a number, gives the candidate as it was then, with the reason.
     """
     backbone = start_backbone(session.config, generic)
-    story = session.trained(f"pretraining-{fold}", backbone, lambda: _train(session, domain, fold, steps, backbone))
+    story = trained_once(
+        session.run, f"pretraining-{fold}", backbone, lambda: _train(session, domain, fold, steps, backbone)
+    )
     return Candidate(backbone.eval(), story["stopped"], story)
 
 
@@ -98,13 +101,14 @@ def _train(session: Session, domain: Domain, fold: int, steps: int, backbone: nn
     groups = domain.groups[chosen]
     guard = Guard.begin(backbone, array, labels, groups, session.pixels, device, config.seed, trusted_from=steps // 2)
     stream = _stream(array, diet, config, session.pixels, fold)
-    ledger = _Ledger(session)
+    ledger = Ledger(run, "pretraining")
     num_taken, stopped = steps, None
     probes: list[Any] = [guard.before]
     with session.log.progress("Pretrain", steps) as advance:
 
         def on_step(report: StepReport) -> None:
-            ledger.on_step(fold, report)
+            run.record("step", fold=fold, step=report.step, **report.losses)
+            ledger.on_step()
             release_pages(array)
             advance(1, f"loss {report.losses['total']:.3f}")
 
@@ -132,23 +136,6 @@ def _train(session: Session, domain: Domain, fold: int, steps: int, backbone: nn
         "stopped": stopped,
         "probes": probes,
     }
-
-
-class _Ledger:
-    """Books steps and what they cost every 20 seconds, so that a killed run's cost is not forgotten."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._watch = Stopwatch()
-
-    def on_step(self, fold: int, report: StepReport) -> None:
-        self._session.run.record("step", fold=fold, step=report.step, **report.losses)
-        if self._watch.cost().seconds > 20:
-            self.close()
-
-    def close(self) -> None:
-        self._session.run.charge("pretraining", self._watch.cost())
-        self._watch = Stopwatch()
 
 
 def build_objective(config: AdaptConfig, backbone: nn.Module) -> nn.Module:

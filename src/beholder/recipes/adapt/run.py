@@ -89,7 +89,7 @@ def adapt(
 
 def _adapt(session: Session) -> dict[str, Any]:
     config, run = session.config, session.run
-    with session.charged("read and curate"):
+    with session.run.charged("read and curate"):
         domain = read_domain(config, run, session.limits, session.device.num_threads, session.log)
     generic = efficientnet_lite0()
     steps, tuning_steps, guess = _plan(session, domain, generic)
@@ -103,7 +103,7 @@ def _plan(session: Session, domain: Domain, generic: nn.Module) -> tuple[int, in
     run, config, log = session.run, session.config, session.log
     if config.finetune != "none" and (why := obstacle(domain, config.seed)):
         log.warn(f"--finetune {config.finetune} is left out: {why}")
-    with session.charged("estimate"):
+    with session.run.charged("estimate"):
         pretraining = run.resolve(
             "pretraining", lambda: asdict(steps_for(session, parse_budget(config.budget), generic))
         )
@@ -118,14 +118,14 @@ def _plan(session: Session, domain: Domain, generic: nn.Module) -> tuple[int, in
 
 
 def _extract(session: Session, domain: Domain, backbone: nn.Module, stage: str, fold: int = 0) -> Features:
-    with session.charged(stage):
+    with session.run.charged(stage):
         return extract(session, backbone, domain.samples, f"{stage} {fold}")
 
 
 def _see_fold(session: Session, domain: Domain, fold: int, generic: nn.Module, features: Features, steps: int) -> Seen:
     config, train = session.config, domain.training_images(fold)
     width, seed = config.embedding_width, config.seed
-    with session.charged("features"):
+    with session.run.charged("features"):
         space = fit_space("generic", [features], train, width=width, seed=seed)
     if steps == 0 or len(train) < 2:
         return Seen(space, (), None)
@@ -135,7 +135,7 @@ def _see_fold(session: Session, domain: Domain, fold: int, generic: nn.Module, f
         "Pretrain", f"{candidate.story['steps']:,} steps of {config.objective} on {len(train):,} images{stopped}"
     )
     adapted = _extract(session, domain, candidate.backbone, "adapted features", fold)
-    with session.charged("adapted features"):
+    with session.run.charged("adapted features"):
         others = (
             fit_space("adapted", [adapted], train, width=width, seed=seed),
             fit_space("generic + adapted", [features, adapted], train, width=width, seed=seed),

@@ -27,8 +27,9 @@ from beholder.recipes.adapt.settings import AdaptConfig
 from beholder.recipes.adapt.ship import build_bundle, cost_of_thousand, model_card
 from beholder.recipes.adapt.spaces import Seen, Space
 from beholder.recipes.adapt.unusual import FALSE_ALARM_RATE, Unusual, find_unusual
+from beholder.recipes.spoken import spoken
 from beholder.runtime.energy import Cost
-from beholder.runtime.log import duration, energy, size
+from beholder.runtime.log import spent
 from beholder.runtime.machine import machine
 from beholder.version import VERSION
 
@@ -50,11 +51,11 @@ def tell(
 ) -> dict[str, Any]:
     """Everything after the spaces are there; returns `results.json`, whose writing ends the run."""
     album = galleries.Album(domain, session.limits, session.device.num_threads)
-    with session.charged("embeddings"):
+    with session.run.charged("embeddings"):
         health = _examine(session, domain, generic, seen[0], album)
     choice = judgement = None
     if _can_learn(domain):
-        with session.charged("curve"):
+        with session.run.charged("curve"):
             choice = choose(domain, domain.folds[0], seen[0].generic, seen[0].others, session.config.seed)
             judgement = _judge(session, domain, features, seen, choice) if domain.is_judged else None
     verdict = judgement.verdict if judgement else judge_embeddings(domain, health, session.config.seed)
@@ -62,14 +63,14 @@ def tell(
     shipped = decide(generic, seen[0], choice, verdict)
     untuned, tuning = shipped.space, None
     if tuning_steps:
-        with session.charged("fine-tuning"):
+        with session.run.charged("fine-tuning"):
             shipped, tuning = decide_tuned(session, domain, generic, features, shipped, tuning_steps)
         session.log.stage("Fine-tune", tuning["sentence"])
-    with session.charged("unusual images"):
+    with session.run.charged("unusual images"):
         taught = shipped.tuned.shown if shipped.tuned else None
         unusual = find_unusual(domain, domain.training_images(0), shipped.space, session.config.seed, taught)
     results = _begin_results(session, domain, seen[0], verdict, shipped, health, tuning)
-    with session.charged("report"):
+    with session.run.charged("report"):
         bundle = _bundle(session, domain, shipped, unusual)
         _show(session, domain, bundle, shipped, untuned, judgement, unusual, album, results)
         thousand = cost_of_thousand(bundle, domain.samples, session.device, session.limits)
@@ -249,12 +250,7 @@ def _finish(
     bundle.save(run.path / "model")
     write_report(results, album.pictures, run.path / "report.html")
     run.finish(results)
-    total = results["cost"]["total"]
-    log.stage(
-        "Cost",
-        f"{duration(total['seconds'])} (estimated {duration(guess.total_seconds)}), {energy(total['joules'])}, "
-        f"{total['joules_source']}, peak memory {size(total['peak_memory_bytes'])}",
-    )
+    log.stage("Cost", spent(sum(run.costs().values(), Cost()), guess.total_seconds))
     log.stage("Model", str(run.path / "model"))
     log.stage("Report", str(run.path / "report.html"))
     return results
@@ -264,11 +260,5 @@ def command(session: Session) -> str:
     """The command line that repeats this run: what was asked for beside the defaults."""
     asked, usual = session.config, AdaptConfig(session.config.photos)
     words = ["beholder", "adapt", asked.photos, "--out", str(session.run.path)]
-    for field in _SPOKEN:
-        value = getattr(asked, field)
-        if value == getattr(usual, field) and field != "budget":
-            continue
-        flag = "--" + field.replace("_", "-")
-        values = value if isinstance(value, tuple) else (value,)
-        words += [flag] if value is True else [word for one in values for word in (flag, str(one))]
+    words += spoken(asked, usual, _SPOKEN, always=("budget",))
     return shlex.join(words)

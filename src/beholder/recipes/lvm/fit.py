@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from beholder.checkpoint.files import load_tensors, save_tensors
 from beholder.models.lvm import LVM, TRUNKS, LVMConfig
 from beholder.objectives.next_token import NextToken
 from beholder.recipes.adapt.pace import Timed, seconds_per_step
@@ -18,9 +17,9 @@ from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.lvm.settings import PAIRED, LVMTraining
 from beholder.recipes.lvm.sitting import Sitting
 from beholder.recipes.lvm.stream import SentenceStream
+from beholder.recipes.trained_once import trained_once
 from beholder.runtime.device import Device
-from beholder.runtime.energy import Stopwatch
-from beholder.runtime.files import told_kindly
+from beholder.runtime.ledger import Ledger
 from beholder.runtime.run_folder import RunFolder
 from beholder.runtime.seed import derive, numpy_generator, seed_everything
 from beholder.tasks.visual_sentences import VisualSentences
@@ -33,7 +32,6 @@ _NUM_PROBES = 8
 _NUM_ASKED = 12
 """Held-out sentences of each task that a probe reads."""
 _NUM_TIMED = 3
-_SECONDS_BETWEEN_BOOKINGS = 20.0
 
 
 def build_model(settings: LVMTraining, grammar: SentenceConfig, seed: int) -> LVM:
@@ -85,16 +83,11 @@ def fit(
     sketch: Callable[[Path], None],
 ) -> Mapping[str, Any]:
     """Train the model in place, once: later sittings load what came of it. `sketch` draws samples into a file."""
-    run, final = sitting.run, sitting.run.path / "checkpoints" / "lvm.safetensors"
-    if not run.is_done("training"):
-        with told_kindly(run.path):
-            story = _train(sitting, model, stream, speaker, num_steps, sketch)
-            final.parent.mkdir(exist_ok=True)
-            save_tensors(final, model.state_dict())
-            run.stage("training", lambda: story)
-    model.load_state_dict(load_tensors(final))
+    story = trained_once(
+        sitting.run, "training", model, lambda: _train(sitting, model, stream, speaker, num_steps, sketch)
+    )
     model.to(speaker.device.torch_device).eval()
-    return run.stage("training", dict)
+    return story
 
 
 def _train(
@@ -105,7 +98,7 @@ def _train(
     num_steps: int,
     sketch: Callable[[Path], None],
 ) -> dict[str, Any]:
-    run, held_out, ledger = sitting.run, Probe(stream, sitting.seed), _Ledger(sitting.run)
+    run, held_out, ledger = sitting.run, Probe(stream, sitting.seed), Ledger(sitting.run, "training")
     samples = run.path / "samples"
     samples.mkdir(exist_ok=True)
     every = max(1, num_steps // _NUM_PROBES)
@@ -141,21 +134,6 @@ def plan(settings: LVMTraining, num_steps: int, probe_every: int, seed: int) -> 
         num_steps=num_steps, lr=settings.lr, num_warmup=max(1, num_steps // 20), weight_decay=0.05, seed=seed,
         probe_every=probe_every, checkpoint_every_seconds=20.0,
     )  # fmt: skip
-
-
-class _Ledger:
-    """Books what training costs every 20 seconds, so that a killed run's cost is not forgotten."""
-
-    def __init__(self, run: RunFolder) -> None:
-        self._run, self._watch = run, Stopwatch()
-
-    def on_step(self) -> None:
-        if self._watch.cost().seconds > _SECONDS_BETWEEN_BOOKINGS:
-            self.close()
-
-    def close(self) -> None:
-        self._run.charge("training", self._watch.cost())
-        self._watch = Stopwatch()
 
 
 def losses_of(run: RunFolder) -> list[tuple[int, float]]:

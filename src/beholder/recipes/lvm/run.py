@@ -82,13 +82,13 @@ def train_lvm(
 
 def _run(sitting: Sitting, codec: Part, asked: dict[str, Any]) -> dict[str, Any]:
     settings, seed, run, device, log = sitting.settings, sitting.seed, sitting.run, sitting.device, sitting.log
-    with sitting.charged("reading"):
+    with sitting.run.charged("reading"):
         material = gather(sitting, codec.facts)
     num_held = int(material.is_held_out.sum())
     log.stage("Tasks", f"{', '.join(material.tasks)}; {num_held:,} of {len(material.samples):,} pictures held out")
     pictures = PictureCodes(codec, device)
     grammar = SentenceConfig(pictures.num_codes, pictures.grid)
-    with sitting.charged("encoding"):
+    with sitting.run.charged("encoding"):
         tables = encode_all(sitting, material, pictures)
     stream = SentenceStream(material, tables, grammar, settings, derive(seed, "stream"))
     model = build_model(settings, grammar, seed)
@@ -105,7 +105,7 @@ def _run(sitting: Sitting, codec: Part, asked: dict[str, Any]) -> dict[str, Any]
             write_sheet(path, stack([sheet(one, tables, speaker, _NUM_SKETCHED) for one in questions]))
 
     story = fit(sitting, model, stream, speaker, timed.steps, sketch)
-    with sitting.charged("judging"):
+    with sitting.run.charged("judging"):
         judged = run.stage("judged", lambda: judge(sitting, questions, stream, speaker))
         drawn = {one.task: sheet(one, tables, speaker, _NUM_SHOWN) for one in questions}
     return tell(sitting, asked, Finished(material, codec, model, story, judged, drawn, timed))

@@ -21,7 +21,7 @@ from beholder.recipes.lvm.sheets import as_png
 from beholder.recipes.lvm.sitting import Sitting
 from beholder.runtime.energy import Cost
 from beholder.runtime.files import told_kindly
-from beholder.runtime.log import duration, energy, size
+from beholder.runtime.log import energy, spent
 from beholder.runtime.machine import machine
 from beholder.runtime.run_folder import RunFolder
 from beholder.version import VERSION
@@ -103,11 +103,7 @@ def tell(sitting: Sitting, asked: Mapping[str, Any], done: Finished) -> dict[str
         write_sentences_report(results, pictures, run.path / "report.html")
     run.finish(results)
     log.stage("Judge", headline(results))
-    log.stage(
-        "Cost",
-        f"{duration(total.seconds)}, {energy(total.joules)}, {total.joules_source}, peak memory "
-        f"{size(total.peak_memory_bytes)}",
-    )
+    log.stage("Cost", spent(total))
     log.stage("Model", str(run.path / "model"))
     log.stage("Report", str(run.path / "report.html"))
     return results

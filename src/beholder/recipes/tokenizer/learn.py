@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from beholder.checkpoint.files import load_tensors, save_tensors
 from beholder.data.augment import AugmentConfig
 from beholder.data.stream import ImageStream
 from beholder.metrics.pictures import psnr, share_used
@@ -25,8 +24,8 @@ from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.tokenizer.pictures import Pictures, room_for
 from beholder.recipes.tokenizer.sheets import sheet, write_picture
 from beholder.recipes.tokenizer.sitting import Sitting
-from beholder.runtime.energy import Stopwatch
-from beholder.runtime.files import told_kindly
+from beholder.recipes.trained_once import trained_once
+from beholder.runtime.ledger import Ledger
 from beholder.runtime.seed import derive, seed_everything
 from beholder.train.loop import Plan, train
 from beholder.train.step import StepReport
@@ -62,17 +61,10 @@ def steps_for(sitting: Sitting) -> Timed:
 
 def learn(sitting: Sitting, pictures: Pictures, num_steps: int) -> Learned:
     """Run or resume the training. The result is the same, bit for bit, however often it was interrupted."""
-    final = sitting.run.path / "checkpoints" / "codec.safetensors"
     codec = _codec(sitting, pictures)
-    if not sitting.run.is_done("training"):
-        with told_kindly(sitting.run.path):
-            average, story = _train(sitting, pictures, codec, num_steps)
-            final.parent.mkdir(exist_ok=True)
-            save_tensors(final, average.state_dict())
-            sitting.run.stage("training", lambda: story)
-    codec.load_state_dict(load_tensors(final))
+    story = trained_once(sitting.run, "training", codec, lambda: _train(sitting, pictures, codec, num_steps))
     codec.to(sitting.device.torch_device).eval().requires_grad_(False)
-    return Learned(codec, sitting.run.stage("training", dict))
+    return Learned(codec, story)
 
 
 def build_objective(sitting: Sitting) -> Reconstruction:
@@ -138,24 +130,9 @@ class Watch:
         return {"psnr": decibels, "share_used": share_used(codes, model.num_codes)}
 
 
-class _Ledger:
-    """Books steps and what they cost every 20 seconds, so that a killed run's cost is not forgotten."""
-
-    def __init__(self, sitting: Sitting) -> None:
-        self._run, self._watch = sitting.run, Stopwatch()
-
-    def on_step(self, report: StepReport) -> None:
-        self._run.record("step", step=report.step, **report.losses)
-        if self._watch.cost().seconds > 20:
-            self.close()
-
-    def close(self) -> None:
-        self._run.charge("training", self._watch.cost())
-        self._watch = Stopwatch()
-
-
-def _train(sitting: Sitting, pictures: Pictures, codec: ImageCodec, num_steps: int) -> tuple[nn.Module, dict[str, Any]]:
-    watch, ledger = Watch(sitting, pictures.held_out, num_steps), _Ledger(sitting)
+def _train(sitting: Sitting, pictures: Pictures, codec: ImageCodec, num_steps: int) -> dict[str, Any]:
+    """What is kept is the average of the weights."""
+    watch, ledger = Watch(sitting, pictures.held_out, num_steps), Ledger(sitting.run, "training")
     plan = Plan(
         num_steps,
         _LR[sitting.codec.kind],
@@ -169,7 +146,8 @@ def _train(sitting: Sitting, pictures: Pictures, codec: ImageCodec, num_steps: i
     with sitting.log.progress("Train", num_steps) as advance:
 
         def on_step(report: StepReport) -> None:
-            ledger.on_step(report)
+            sitting.run.record("step", step=report.step, **report.losses)
+            ledger.on_step()
             watch.loss = report.losses["total"]
             release_pages(pictures.learned)
             advance(1, f"loss {report.losses['total']:.3f}")
@@ -180,7 +158,8 @@ def _train(sitting: Sitting, pictures: Pictures, codec: ImageCodec, num_steps: i
         )  # fmt: skip
     ledger.close()
     assert result.average is not None
-    return result.average, {"steps": result.num_steps, "batch_size": BATCH_SIZE, "probes": list(result.probes)}
+    codec.load_state_dict(result.average.state_dict())
+    return {"steps": result.num_steps, "batch_size": BATCH_SIZE, "probes": list(result.probes)}
 
 
 def _codec(sitting: Sitting, pictures: Pictures | None = None) -> ImageCodec:

@@ -80,7 +80,7 @@ def read_pictures(sitting: Sitting) -> Pictures:
         folder, workers = run.scratch(name), sitting.device.num_threads
         return cache_pixels(chosen, side, folder, sitting.limits, workers, log, is_cropped=True)
 
-    with sitting.charged("cache"):
+    with sitting.run.charged("cache"):
         held_out, pixels = cache(judged, size, "held-out"), cache(learned, room_for(size), "learned")
     return Pictures(source, curation, groups, is_held_out, judged, held_out, pixels)
 

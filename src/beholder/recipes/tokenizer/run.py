@@ -73,7 +73,7 @@ def train_tokenizer(
             f"{timed.steps:,} steps of {timed.seconds_per_step:.2f} s, {duration(timed.seconds)}, on {picked.reason}",
         )
         learned = learn(sitting, pictures, timed.steps)
-        with sitting.charged("judging"):
+        with sitting.run.charged("judging"):
             judged = judge(sitting, learned.codec, pictures)
         results = tell(sitting, pictures, learned, judged, timed)
     return results

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from beholder.data.decode import Limits
 from beholder.models.codec import CodecConfig
 from beholder.recipes.tokenizer.settings import TokenizerConfig
-from beholder.runtime.device import Device, release_freed_memory
-from beholder.runtime.energy import Stopwatch
+from beholder.runtime.device import Device
 from beholder.runtime.log import Log
 from beholder.runtime.run_folder import RunFolder
 
@@ -25,13 +22,3 @@ class Sitting:
     device: Device
     limits: Limits
     log: Log
-
-    @contextmanager
-    def charged(self, stage: str) -> Iterator[None]:
-        """Book what the block costs to `stage`."""
-        watch = Stopwatch()
-        try:
-            yield
-        finally:
-            self.run.charge(stage, watch.cost())
-            release_freed_memory()

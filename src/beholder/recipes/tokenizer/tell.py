@@ -14,6 +14,7 @@ from PIL import Image
 from beholder.evaluate.report_reconstruction import headline, write_reconstruction_report
 from beholder.pretrained.part_folder import CODEC, save_part
 from beholder.recipes.adapt.pace import Timed
+from beholder.recipes.spoken import spoken
 from beholder.recipes.tokenizer.judge import Judged
 from beholder.recipes.tokenizer.learn import BATCH_SIZE, Learned
 from beholder.recipes.tokenizer.pictures import NUM_FOLDS, Pictures
@@ -21,7 +22,7 @@ from beholder.recipes.tokenizer.settings import TokenizerConfig
 from beholder.recipes.tokenizer.sitting import Sitting
 from beholder.runtime.energy import Cost
 from beholder.runtime.files import told_kindly
-from beholder.runtime.log import duration, energy, size
+from beholder.runtime.log import energy, spent
 from beholder.runtime.machine import machine
 from beholder.version import VERSION
 
@@ -73,12 +74,7 @@ def tell(sitting: Sitting, pictures: Pictures, learned: Learned, judged: Judged,
         )  # fmt: skip
         write_reconstruction_report(results, album, run.path / "report.html")
     run.finish(results)
-    total = results["cost"]["total"]
-    log.stage(
-        "Cost",
-        f"{duration(total['seconds'])}, {energy(total['joules'])}, {total['joules_source']}, "
-        f"peak memory {size(total['peak_memory_bytes'])}",
-    )
+    log.stage("Cost", spent(sum(run.costs().values(), Cost())))
     log.stage("Model", str(run.path / "model"))
     log.stage("Report", str(run.path / "report.html"))
     return results
@@ -88,12 +84,7 @@ def command(sitting: Sitting) -> str:
     """The command line that repeats this run: what was asked for beside the defaults."""
     asked, usual = sitting.config, TokenizerConfig(sitting.config.data)
     words = ["beholder", "train", "tokenizer", "--data", asked.data, "--out", str(sitting.run.path)]
-    for field in _SPOKEN:
-        value = getattr(asked, field)
-        if value == getattr(usual, field) and field != "budget":
-            continue
-        values = value if isinstance(value, tuple) else (value,)
-        words += ["--" + field.replace("_", "-"), *([] if value is True else map(str, values))]
+    words += spoken(asked, usual, _SPOKEN, always=("budget",))
     return shlex.join(words)
 
 

@@ -46,7 +46,7 @@ def blend(session: Session, tunable: Tunable, sets: Sequence[TuningSet], stopped
     """Validation scores of all shares; of none but 0 where training broke down."""
     shares = SHARES if stopped is None else SHARES[:1]
     rows: list[list[float]] = []
-    with session.charged("blend"), session.log.progress("Blend", len(shares)) as advance:
+    with session.run.charged("blend"), session.log.progress("Blend", len(shares)) as advance:
         for share in shares:
             told = session.run.stage(f"blend-{share:.1f}", lambda share=share: _scores(session, tunable, sets, share))
             rows.append(told)

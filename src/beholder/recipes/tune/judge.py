@@ -17,7 +17,7 @@ NAMES = ("own", "general")
 def judge(session: Session, tunable: Tunable, sets: Sequence[TuningSet], blends: Blends) -> dict[str, Any]:
     """ "own" and "general" (None without a guard) with "before", "tuned", "shipped" and "change"; "share" is what is
     shipped and "vetoed" what was chosen instead, where the test parts spoke against it."""
-    with session.charged("test"):
+    with session.run.charged("test"):
         return session.run.stage("test", lambda: _judge(session, tunable, sets, blends))
 
 

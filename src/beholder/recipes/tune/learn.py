@@ -48,7 +48,7 @@ def learn(session: Session, tunable: Tunable, learned: Asked, steps: int) -> dic
     updates = {name: value for name, value in tunable.learning.named_parameters() if value.requires_grad}
     final = run.path / "checkpoints" / "tuned.safetensors"
     if not run.is_done("tuning"):
-        with told_kindly(run.path), session.charged("tuning"):
+        with told_kindly(run.path), session.run.charged("tuning"):
             story = _train(session, tunable, learned, steps)
             final.parent.mkdir(exist_ok=True)
             save_tensors(final, updates)

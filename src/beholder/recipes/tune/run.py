@@ -33,7 +33,7 @@ from beholder.recipes.tune.tunable import Tunable, make_tunable
 from beholder.runtime.device import pick_device
 from beholder.runtime.energy import Cost
 from beholder.runtime.files import told_kindly
-from beholder.runtime.log import Log, duration, energy
+from beholder.runtime.log import Log, duration, spent
 from beholder.runtime.machine import machine
 from beholder.runtime.run_folder import RunFolder
 from beholder.tasks.shared_space import SharedSpace
@@ -109,7 +109,7 @@ def _estimate(session: Session, tunable: Tunable, sets: Sequence[TuningSet], ste
     """Seconds of the long stages, from a few timed steps and images."""
     learned, space = sets[0].learned, tunable.space
     assert learned is not None
-    with session.charged("estimate"):
+    with session.run.charged("estimate"):
         step = time_a_step(session, tunable, learned)
         few = sets[0].validation.pixels[:_NUM_TIMED]
         place_images(space.model, few, space.pixels, session.device)  # warms up
@@ -186,7 +186,7 @@ def _finish(
     write_tune_report(results, run.path / "report.html")
     run.finish(results)
     log.stage("Verdict", f"{results['verdict']['sentence']} {results['verdict']['aside']}")
-    log.stage("Cost", f"{duration(total.seconds)}, {energy(total.joules)}, {total.joules_source}")
+    log.stage("Cost", spent(total))
     log.stage("Model", str(run.path / "model"))
     log.stage("Report", str(run.path / "report.html"))
     return results

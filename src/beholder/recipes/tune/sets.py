@@ -59,7 +59,7 @@ def read_sets(session: Session) -> tuple[PairSource, PairSource | None]:
     """Both folders, read and curated. Raises UserError when one is unusable, or has changed since the run was begun."""
     config, run, log = session.config, session.run, session.log
     given = (run, session.limits, session.device, config.seed, log)
-    with session.charged("read and curate"):
+    with session.run.charged("read and curate"):
         own = read_pairs(run, Path(config.data), *given[1:])
         log.stage("Curate", _sentence(own))
         guard = None
@@ -80,7 +80,7 @@ def read_sets(session: Session) -> tuple[PairSource, PairSource | None]:
 def open_sets(session: Session, space: SharedSpace, own: PairSource, guard: PairSource | None) -> list[TuningSet]:
     """Pixels of all that is learned and asked, decoded once and kept on disk; the guard's last."""
     side_of(space.pixels)
-    with session.charged("decode"):
+    with session.run.charged("decode"):
         sets = [_open(session, space, own, "own", learns=True)]
         return sets if guard is None else [*sets, _open(session, space, guard, "general", learns=False)]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from beholder.data.decode import Limits
+from beholder.recipes.spoken import spoken
 from beholder.runtime.files import refuse_inside
 from beholder.types import UserError
 
@@ -71,8 +72,5 @@ def command(config: TuneConfig, out: Path) -> str:
     """The command line that repeats this run: what was asked for beside the defaults."""
     usual = TuneConfig(config.model, config.data)
     words = ["beholder", "tune", config.model, "--data", config.data, "--out", str(out)]
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if field.name not in ("model", "data") and value != getattr(usual, field.name):
-            words += ["--" + field.name.replace("_", "-"), f"{value:g}" if isinstance(value, float) else str(value)]
+    words += spoken(config, usual, (one.name for one in fields(config) if one.name not in ("model", "data")))
     return shlex.join(words)
