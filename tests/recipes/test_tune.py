@@ -161,10 +161,10 @@ class TestForgetting:
     def test_a_model_that_is_worse_on_both_is_not_returned(
         self, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Validation that praises what the test parts do not."""
+        """Validation that praises what the test parts do not, about two sets that the first model knows."""
         monkeypatch.setattr(Blends, "choose", lambda self, may_lose: 1.0)
         monkeypatch.setattr(order, "learn", _spoil)
-        results = tune(place, tmp_path / "run")
+        results = tune(place, tmp_path / "run", data=write_general(tmp_path / "own", 100, seed=5))
         assert results["shipped"] == {"share": 0.0, "vetoed": 1.0}
         assert results["own"]["shipped"] == results["own"]["before"]
         assert "as it was" in results["verdict"]["sentence"]
