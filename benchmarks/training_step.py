@@ -5,7 +5,8 @@
 The same batch, loss, random weights and optimizer (torch's fused AdamW) on both sides; ours are read from theirs, so
 that the losses of the first step must be equal, and are told. No dropout. Steps take turns in one process, and CPU
 seconds of one thread are compared as the median ratio over rounds. `peak_megabytes` is what a step needs on top of what
-is held between steps (weights, moments and gradients are the same on both sides), in a process of its own.
+is held between steps (weights, moments and gradients are the same on both sides), in a process of its own; the median
+of five, because an allocator's pages differ from process to process.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def main() -> None:
             losses = {whose: step() for whose, step in steps.items()}
             seconds = rounds.take_turns(steps, options.rounds, num_warm_ups=0)
             del steps
-            memory = {whose: _measured_alone(shape, whose, precision, size) for whose in losses}
+            measure = [{whose: _measured_alone(shape, whose, precision, size) for whose in losses} for _ in range(5)]
+            memory = {whose: rounds.median([one[whose] for one in measure]) for whose in losses}
             result[f"{shape}, {precision}, batch {'x'.join(map(str, size))}"] = {
                 **{
                     whose: {

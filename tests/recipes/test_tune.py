@@ -219,7 +219,7 @@ class TestTrouble:
                 losses = super().forward(model, batch)
                 return Losses(losses.total * float("nan"), losses.parts)
 
-        monkeypatch.setattr(stage, "make_objective", lambda space: Broken())
+        monkeypatch.setattr(stage, "make_objective", lambda *_: Broken())
         monkeypatch.setattr(order, "time_a_step", lambda *_: 0.1)
         results = tune(place, tmp_path / "run")
         assert results["shipped"]["share"] == 0 and "diverged" in results["tuning"]["stopped"]

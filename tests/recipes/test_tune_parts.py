@@ -257,10 +257,10 @@ def test_a_pair_goes_through_the_whole_run(pair: Path, tmp_path: Path) -> None:
 
 def test_single_pairs_are_learned_by_the_loss_of_single_pairs(pair: Path) -> None:
     _, space = open_model(pair, CPU)
-    assert make_objective(space).config.kind == "softmax"
+    assert make_objective(space, CPU).config.kind == "softmax"
     maps: Any = cast(LockedPair, space.model).maps
     maps.logit_bias = nn.Parameter(torch.tensor(-10.0))
-    assert make_objective(space).config.kind == "sigmoid"
+    assert make_objective(space, CPU).config.kind == "sigmoid"
 
 
 def test_a_model_that_is_handed_over_stays_as_it_is(pair: Path, tmp_path: Path) -> None:

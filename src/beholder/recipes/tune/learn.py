@@ -16,6 +16,7 @@ from beholder.recipes.adapt.pace import seconds_per_step
 from beholder.recipes.tune.session import Session
 from beholder.recipes.tune.sets import Asked, side_of
 from beholder.recipes.tune.tunable import Tunable
+from beholder.runtime.device import Device
 from beholder.runtime.files import told_kindly
 from beholder.runtime.seed import derive
 from beholder.tasks.shared_space import SharedSpace
@@ -28,6 +29,7 @@ _NUM_EPOCHS = 8
 _FEWEST_STEPS, _MOST_STEPS = 40, 400
 _MOST_CLASSES_AT_ONCE = 64
 """Up to so many names of classes stand in every batch; of more, those of its images."""
+_PIXELS_AT_ONCE = 500_000
 
 
 def steps_for(num_images: int) -> int:
@@ -37,8 +39,8 @@ def steps_for(num_images: int) -> int:
 
 def time_a_step(session: Session, tunable: Tunable, learned: Asked) -> float:
     """Seconds of one step on this machine."""
-    model, space = copy.deepcopy(tunable.learning), tunable.space
-    return seconds_per_step(model, make_objective(space), make_stream(learned, space, 0), session.device, num_timed=2)
+    model, space, device = copy.deepcopy(tunable.learning), tunable.space, session.device
+    return seconds_per_step(model, make_objective(space, device), make_stream(learned, space, 0), device, num_timed=2)
 
 
 def learn(session: Session, tunable: Tunable, learned: Asked, steps: int) -> dict[str, Any]:
@@ -72,7 +74,7 @@ def _train(session: Session, tunable: Tunable, learned: Asked, steps: int) -> di
 
         try:
             train(
-                tunable.learning, make_objective(space), make_stream(learned, space, seed),
+                tunable.learning, make_objective(space, session.device), make_stream(learned, space, seed),
                 plan=plan, device=session.device, folder=session.run.scratch("tuning"), on_step=on_step,
             )  # fmt: skip
         except Diverged as error:
@@ -93,9 +95,12 @@ def make_plan(steps: int, lr: float, seed: int) -> Plan:
     )
 
 
-def make_objective(space: SharedSpace) -> Contrastive:
-    """The loss that the model was trained with."""
-    return Contrastive(ContrastiveConfig("softmax" if space.is_exclusive else "sigmoid"))
+def make_objective(space: SharedSpace, device: Device) -> Contrastive:
+    """The loss that the model was trained with. On a processor, whose memory others share, only some pictures of
+    a batch are held at once, nine of 224 x 224: half of the memory, a quarter more time."""
+    kind = "softmax" if space.is_exclusive else "sigmoid"
+    fits = max(1, _PIXELS_AT_ONCE // side_of(space.pixels) ** 2)
+    return Contrastive(ContrastiveConfig(kind, chunk_size=fits if device.torch_device.type == "cpu" else None))
 
 
 def make_stream(learned: Asked, space: SharedSpace, seed: int) -> SharedTextStream:
