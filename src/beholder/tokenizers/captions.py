@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import Int
 
 from beholder.runtime.files import read_json, write_json, write_text
-from beholder.tokenizers.word_tables import library, parse
+from beholder.tokenizers.text import SpecialTokens, Words, WordsConfig
+from beholder.tokenizers.word_tables import library, parse, surround
 from beholder.types import UserError
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ _ALONE = "\u2e80-\u2fdf\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_ALONE}]|[^\W_{_ALONE}]+")
 """Letters and digits; signs of scripts without spaces stand alone."""
 _NUM_NEAR = 3
+_ROOM = 8
+"""Tokens beside a caption's own: begin, end, and what a text that was cut within a word may take more."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,17 @@ class Captions:
         """Into tokenizer.json, which the library reads too, and words.json."""
         write_json(folder / _WORDS, {"longest": self.longest, "words": dict(self.words)})
         write_text(folder / _TABLE, self.table.to_str(pretty=True))
+
+
+def as_words(captions: Captions, begin: str = "<|startoftext|>", end: str = "<|endoftext|>") -> Words:
+    """The same table as models of images and texts have theirs: begin and end around each text, filled up with ends.
+    The end has the largest number, and a few tokens more than the longest caption are read."""
+    table = parse(captions.table.to_str())
+    table.add_special_tokens([begin, end])
+    surround(table, begin, end)
+    first, last = table.token_to_id(begin), table.token_to_id(end)
+    config = WordsConfig(captions.longest + _ROOM, last + 1)
+    return Words(table, SpecialTokens(first, last, pad=last, unknown=last, stops=(last,)), config)
 
 
 def load_captions(folder: Path) -> Captions:
