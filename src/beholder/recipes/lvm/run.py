@@ -23,9 +23,10 @@ from beholder.recipes.lvm.judge import judge
 from beholder.recipes.lvm.material import gather
 from beholder.recipes.lvm.questions import ask_all
 from beholder.recipes.lvm.settings import LVMTraining, check, parse_tasks
-from beholder.recipes.lvm.sheets import sheet, stack, write_sheet
+from beholder.recipes.lvm.sheets import sheet
 from beholder.recipes.lvm.stream import SentenceStream
 from beholder.recipes.lvm.tell import Finished, tell
+from beholder.recipes.rows_of_pictures import stack, write_sheet
 from beholder.recipes.sitting import Sitting
 from beholder.runtime.device import pick_device
 from beholder.runtime.files import refuse_inside

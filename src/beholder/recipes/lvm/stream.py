@@ -31,6 +31,10 @@ class SentenceStream:
         row = weigh_pictures([1.0] * settings.num_pictures, grammar)
         self._weights = {task: pair if task in PAIRED else row for task in material.tasks}
 
+    def with_settings(self, settings: LVMTraining) -> SentenceStream:
+        """The same sentences in other batches."""
+        return SentenceStream(self.material, self.tables, self.grammar, settings, self.seed)
+
     def batch(self, step: int) -> Batch:
         """ "tokens": int64 B T; "weights": float B T, how much each counts as something to foretell."""
         generator = numpy_generator(self.seed, "sentences", step)
