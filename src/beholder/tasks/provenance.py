@@ -20,15 +20,19 @@ from beholder.version import VERSION
 _KEY = "beholder"
 
 
-def describe_origin(verb: str, model: str, seed: int, prompt: Sequence[str | Path], **settings: Any) -> dict[str, Any]:
-    """What is told of a generated picture: that it is one, by which model (SHA-256 of its weights), from which files
-    (name and SHA-256 of each that is one), with which seed and settings."""
+def describe_origin(
+    verb: str, model: str, seed: int, prompt: str | Sequence[str | Path], **settings: Any
+) -> dict[str, Any]:
+    """What is told of a generated picture: that it is one, by which model (SHA-256 of its weights), from which text or
+    which files (name and SHA-256 of each that is one), with which seed and settings."""
     return {
         "generated": True,
         "made_by": f"beholder {VERSION} {verb}",
         "model": model,
         "seed": seed,
-        "prompt": [{"file": Path(one).name, **_hash(Path(one))} for one in prompt],
+        "prompt": prompt
+        if isinstance(prompt, str)
+        else [{"file": Path(one).name, **_hash(Path(one))} for one in prompt],
         **settings,
     }
 
