@@ -73,7 +73,7 @@ def unmask(
         told, sureness = _draw(logits, config, 1 - done, generators)
         remain = (num_at_first * float(share_hidden(torch.tensor(done)))).floor().long()
         remain = remain.minimum(is_hidden.sum(1) - 1).clamp_min(0) if step < config.num_steps else 0 * remain
-        order = sureness.masked_fill(~is_hidden, -math.inf).argsort(1, descending=True, stable=True).argsort(1)
+        order = sureness.masked_fill(~is_hidden, -math.inf).argsort(dim=1, descending=True, stable=True).argsort(1)
         is_told = is_hidden & (order < (is_hidden.sum(1) - remain)[:, None])
         codes = torch.where(is_told, told, codes)
         is_hidden &= ~is_told
