@@ -23,6 +23,8 @@ VERBS = {
     "similarity": "How well texts go with an image.",
     "describe": "Which of your descriptions fits an image best.",
     "search": "Which images of a folder are like a text or an image.",
+    "inpaint": "Put something that fits into a hole of a picture.",
+    "edit": "Put what you ask for into a part of a picture.",
     "complete": "Paint what comes next, by the example of pairs of pictures.",
     "train": "Train one part by itself: a built-in recipe, or a Python file of your own.",
     "pick": "Which images to label first.",
@@ -33,6 +35,7 @@ VERBS = {
 RECIPES = {
     "pairs": "One space for your images and your words, on top of two towers that stay as they are.",
     "tokenizer": "Your pictures as sequences of codes: encoder, codebook and decoder.",
+    "masked": "Your pictures with holes: a model that mends, changes and paints them in a few steps.",
     "lvm": "Your pictures as sentences: a model that is then asked by example.",
 }
 """What `train` knows by name."""

@@ -25,8 +25,8 @@ class UnmaskConfig:
     temperature: float = 1.0
     """What scores of codes are divided by before one is drawn; 0 takes the likeliest code and the surest place."""
     unrest: float = 4.5
-    """Gumbel noise on how sure a code is, which falls to nothing towards the last step: with less of it the surest codes
-    come first and pictures are alike, with more of it codes that do not fit together are kept."""
+    """Gumbel noise on how sure a code is, which falls to nothing towards the last step: with less of it the surest
+    codes come first and pictures are alike, with more of it codes that do not fit together are kept."""
     guidance: float = 1.0
     """Scores are those without class and caption, and so many times what these add; grows from 1 to this value over
     the steps, as in Muse. 1 is the model as it is, and costs half as much."""

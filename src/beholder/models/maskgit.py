@@ -107,9 +107,7 @@ class MaskGIT(nn.Module):
         (x,) = self.trunk(x, rotation=rotation)
         return self.head(x[:, self.config.num_prefix :])
 
-    def losses(
-        self, codes: Int[Tensor, "B T"], is_hidden: Bool[Tensor, "B T"], **asked: Any
-    ) -> Float[Tensor, "B T"]:
+    def losses(self, codes: Int[Tensor, "B T"], is_hidden: Bool[Tensor, "B T"], **asked: Any) -> Float[Tensor, "B T"]:
         """Nats that each hidden code costs, given the others; 0 where it is not hidden."""
         logits = self(codes.masked_fill(is_hidden, self.hidden), **asked).float()
         nats = nn.functional.cross_entropy(logits.transpose(1, 2), codes, reduction="none")

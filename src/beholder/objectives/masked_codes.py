@@ -2,7 +2,7 @@
 2202.04200).
 
 The share that is hidden is the cosine of a uniform angle, so that the model meets every stage of decoding, most often
-the early ones. Places are hidden one by one, as decoding in steps leaves them, or as a rectangle, as a user's mask does.
+the early ones. Places are hidden one by one, as decoding leaves them, or as a rectangle, as a user's mask does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -21,6 +21,7 @@ from beholder.tokenizers.captions import Captions
 from beholder.types import UserError
 
 ROWS_AT_ONCE = 64
+USUAL = UnmaskConfig()
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class MaskedPictures:
     def paint(
         self,
         wishes: Sequence[Wish],
-        config: UnmaskConfig = UnmaskConfig(),
+        config: UnmaskConfig = USUAL,
         seed: int = 0,
         num_at_once: int = ROWS_AT_ONCE,
     ) -> Int[np.ndarray, "B codes"]:
@@ -70,12 +71,12 @@ class MaskedPictures:
         codes: Int[np.ndarray, "B codes"],
         is_hidden: Bool[np.ndarray, "B codes"],
         wishes: Sequence[Wish],
-        config: UnmaskConfig = UnmaskConfig(),
+        config: UnmaskConfig = USUAL,
         seed: int = 0,
         num_at_once: int = ROWS_AT_ONCE,
     ) -> Int[np.ndarray, "B codes"]:
-        """The codes with the hidden ones told. Row r draws with seed `seed` + r, so that it is the same beside others as
-        alone. Raises UserError for a class or words that the model does not know, and where `num_at_once` rows do not
+        """The codes with the hidden ones told. Row r draws with seed `seed` + r: it is the same beside others as alone.
+        Raises UserError for a class or words that the model does not know, and where `num_at_once` rows do not
         fit into memory, with how many do."""
         asked = self._asked(wishes)
         told: list[np.ndarray] = []
@@ -84,10 +85,11 @@ class MaskedPictures:
             def tell_some(count: int, first: int = first) -> np.ndarray:
                 rows = slice(first, first + count)
                 given = torch.from_numpy(codes[rows]), torch.from_numpy(is_hidden[rows])
+                seeds = range(seed, seed + len(codes))[rows]
                 there = self.device.torch_device
                 with self.device.autocast():
                     found = unmask(
-                        self.model, given[0].to(there), given[1].to(there), config, range(seed, seed + len(codes))[rows],
+                        self.model, given[0].to(there), given[1].to(there), config, seeds,
                         **{name: values[rows].to(there) for name, values in asked.items()},
                     )  # fmt: skip
                 return found.cpu().numpy()
@@ -100,7 +102,7 @@ class MaskedPictures:
         squares: UInt8[np.ndarray, "B S S 3"],
         holes: Bool[np.ndarray, "B S S"],
         wishes: Sequence[Wish],
-        config: UnmaskConfig = UnmaskConfig(),
+        config: UnmaskConfig = USUAL,
         seed: int = 0,
         num_at_once: int = ROWS_AT_ONCE,
     ) -> UInt8[np.ndarray, "B S S 3"]:
@@ -168,8 +170,10 @@ def open_masked(part: Part, device: Device) -> MaskedPictures:
     captions = part.need_captions() if config.num_words else None
     labels = tuple(map(str, part.facts.get("labels", ())))
     if len(labels) != config.num_classes:
-        raise UserError(f"{part.source}: config.json names {len(labels)} classes and the model has {config.num_classes}; "
-                        "copy the folder again.")  # fmt: skip
+        raise UserError(
+            f"{part.source}: config.json names {len(labels)} classes and the model has {config.num_classes}; copy the "
+            "folder again."
+        )
     return MaskedPictures(part.model.to(device.torch_device).eval(), pictures, labels, captions, device)
 
 

@@ -55,7 +55,7 @@ def steps_for(
 
 
 class Probe:
-    """Nats a hidden code of held-out pictures of which nothing else is told; always the same places of the same ones."""
+    """Nats a hidden code of held-out pictures ; always the same places of the same ones."""
 
     def __init__(self, material: Material, tables: CodeTables, grid: tuple[int, int], seed: int) -> None:
         places, generator = material.places(True), numpy_generator(seed, "probe")
@@ -86,7 +86,5 @@ def fit(
     """Train the model in place, once: later sittings load what came of it. `sketch` draws samples into a file."""
     probe = Probe(stream.material, stream.tables, painter.pictures.grid, sitting.seed)
     objective = MaskedCodes(sitting.settings.objective)
-    story = code_training.fit(
-        sitting, painter.model, objective, stream, num_steps, lambda: probe.look(painter), sketch
-    )
+    story = code_training.fit(sitting, painter.model, objective, stream, num_steps, lambda: probe.look(painter), sketch)
     return {**story, "pictures": story["steps"] * stream.batch_size}

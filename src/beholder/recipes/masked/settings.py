@@ -46,7 +46,11 @@ class MaskedTraining:
 
 def check(settings: MaskedTraining) -> None:
     """Raises UserError for counts that cannot work, before anything is read."""
-    for name, option in (("batch_size", "--batch-size"), ("num_judged", "num_judged="), ("num_samples", "num_samples=")):
+    for name, option in (
+        ("batch_size", "--batch-size"),
+        ("num_judged", "num_judged="),
+        ("num_samples", "num_samples="),
+    ):
         if getattr(settings, name) < 1:
             gap = "" if option.endswith("=") else " "
             raise UserError(f"{option}{gap}{getattr(settings, name)}: at least 1 is needed.")
@@ -54,4 +58,6 @@ def check(settings: MaskedTraining) -> None:
         raise UserError(f"lr={settings.lr}: it must be above 0; 2e-3 is usual.")
     for name in ("block_share", "drop_condition", "smoothing"):
         if not 0 <= getattr(settings.objective, name) < 1:
-            raise UserError(f"{name}={getattr(settings.objective, name)}: it must be a share from 0 up to 1, without 1.")
+            raise UserError(
+                f"{name}={getattr(settings.objective, name)}: it must be a share from 0 up to 1, without 1."
+            )

@@ -40,6 +40,16 @@ def sample_sheet(pictures: UInt8[np.ndarray, "n S S 3"]) -> UInt8[np.ndarray, "H
     return lay_out(whole, wide_after={4})
 
 
+def beside_sheet(
+    pictures: UInt8[np.ndarray, "n S S 3"], nearest: UInt8[np.ndarray, "n S S 3"]
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Each picture with the training picture that is most like it to its right, four such pairs to a row."""
+    pairs = np.stack([pictures, nearest], axis=1).reshape(-1, *pictures.shape[1:])
+    whole = [list(pairs[first : first + _COLUMNS]) for first in range(0, len(pairs), _COLUMNS)]
+    whole[-1] += [np.full_like(pictures[0], 255)] * (_COLUMNS - len(whole[-1]))
+    return lay_out(whole, wide_after={2, 4, 6})
+
+
 def sketch(
     path: Path,
     painter: MaskedPictures,
