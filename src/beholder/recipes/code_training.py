@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import torch
 from torch import nn
 
 from beholder.data.stream import Stream
@@ -19,6 +18,7 @@ from beholder.recipes.trained_once import trained_once
 from beholder.runtime.device import Device
 from beholder.runtime.energy import Cost
 from beholder.runtime.ledger import Ledger
+from beholder.runtime.memory import in_memory
 from beholder.runtime.run_folder import RunFolder
 from beholder.runtime.seed import derive
 from beholder.train.loop import Plan, train
@@ -67,36 +67,9 @@ def steps_for(
             copy.deepcopy(model), copy.deepcopy(objective), make_stream(batch_size), device, num_timed
         )
 
-    try:
-        each = seconds(settings.batch_size, 1 if budget.steps else _NUM_TIMED)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        fitting = _largest_that_fits(settings.batch_size, lambda size: seconds(size, 1))
-        remedy = f"a batch of {fitting} fits" if fitting else "not even one picture fits; choose a smaller --size"
-        raise UserError(
-            f"A batch of {settings.batch_size} does not fit into the memory of {device.reason}; {remedy}."
-        ) from error
+    num_timed = 1 if budget.steps else _NUM_TIMED
+    each = in_memory(lambda size: seconds(size, num_timed), settings.batch_size, "rows", "a batch size of")
     return Timed(budget.steps or max(1, int((budget.seconds or 0.0) / each)), each)
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch ran out of memory: its own kind of error on a GPU, words of the allocator on a CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-def _largest_that_fits(batch_size: int, run: Callable[[int], object]) -> int:
-    """By halving; 0 where not even one row fits."""
-    while batch_size > 1:
-        batch_size //= 2
-        try:
-            run(batch_size)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            continue
-        return batch_size
-    return 0
 
 
 def fit(

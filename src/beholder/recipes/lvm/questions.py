@@ -13,10 +13,8 @@ from beholder.recipes.lvm.codes import code_pair, sides
 from beholder.recipes.lvm.material import Material
 from beholder.recipes.lvm.settings import PAIRED
 from beholder.recipes.lvm.stream import SentenceStream, draw
+from beholder.recipes.nearest import likeness
 from beholder.runtime.seed import numpy_generator
-
-_SMALL = 16
-"""Side at which pictures are compared to find the nearest."""
 
 
 @dataclass(frozen=True)
@@ -87,20 +85,6 @@ def ask(
     asked = np.sort(generator.choice(asked, min(num_asked, len(asked)), replace=False))
     examples = np.stack([draw(known, num_examples, generator) for _ in asked])
     questions = tables.squares[sides(task)[0]]
-    seen = _thumbnails(questions, known)
-    order = np.argsort(-(_thumbnails(questions, asked) @ seen.T), axis=1, kind="stable")
+    order = np.argsort(-likeness(questions[asked], questions[known]), axis=1, kind="stable")
     nearest = known[order[:, :num_examples]]
     return Questions(task, asked, examples, nearest)
-
-
-def _thumbnails(squares: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Pictures at 16 x 16, less their mean, of unit length: what cosines compare."""
-    side = squares.shape[1]
-    edges = np.linspace(0, side, min(_SMALL, side) + 1).astype(int)
-    rows = []
-    for place in places:
-        picture = squares[int(place)].astype(np.float32)
-        blocks = np.add.reduceat(np.add.reduceat(picture, edges[:-1], axis=0), edges[:-1], axis=1).ravel()
-        blocks -= blocks.mean()
-        rows.append(blocks / max(float(np.linalg.norm(blocks)), 1e-6))
-    return np.stack(rows)

@@ -56,8 +56,8 @@ def ask(material: Material, num_asked: int, seed: int) -> Int[np.ndarray, " q"]:
 
 
 def draw_all(
-    sitting: Sitting[TextToImageTraining], material: Material, tables: CodeTables, drawer: CaptionedPictures,
-    space: SharedSpace | None, painted: UInt8[np.ndarray, "n S S 3"],
+    sitting: Sitting[TextToImageTraining], material: Material, drawer: CaptionedPictures, space: SharedSpace | None,
+    painted: UInt8[np.ndarray, "n S S 3"],
 ) -> Asked:  # fmt: skip
     """Draw for each held-out caption that is asked, choose, and look for what was copied."""
     settings, seed = sitting.settings, derive(sitting.seed, "drawn") % 2**31

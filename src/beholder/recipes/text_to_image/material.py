@@ -58,9 +58,9 @@ def gather(sitting: Sitting[TextToImageTraining], facts: Mapping[str, Any]) -> M
     kept = np.array([bool(words_of(text)) for text in texts])
     if kept.sum() < FEWEST:
         raise UserError(
-            f"{sitting.data} has {int(kept.sum())} pictures with a caption ({found.description}) and at least {FEWEST} "
-            "are needed; put a text beside each picture (x.png and x.txt), give a table with a column text, or sort the "
-            "pictures into one folder per class."
+            f"{sitting.data} has {int(kept.sum())} pictures with a caption ({found.description}) and at least "
+            f"{FEWEST} are needed; put a text beside each picture (x.png and x.txt), give a table with a column text, "
+            "or sort the pictures into one folder per class."
         )
     pairs = _only(found, np.flatnonzero(kept))
     texts = [text for text, is_kept in zip(texts, kept, strict=True) if is_kept]
