@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from beholder.objectives.masked_codes import share_hidden
 from beholder.types import UserError
 
 
@@ -70,9 +71,9 @@ def unmask(
         done = step / config.num_steps
         logits = _scores(model, codes, asked, 1 + (config.guidance - 1) * done)
         told, sureness = _draw(logits, config, 1 - done, generators)
-        remain = (num_at_first * math.cos(done * math.pi / 2)).floor().long()
+        remain = (num_at_first * float(share_hidden(torch.tensor(done)))).floor().long()
         remain = remain.minimum(is_hidden.sum(1) - 1).clamp_min(0) if step < config.num_steps else 0 * remain
-        order = sureness.masked_fill(~is_hidden, -math.inf).argsort(1, descending=True, stable=True).argsort(1)
+        order = sureness.masked_fill(~is_hidden, -math.inf).argsort(dim=1, descending=True, stable=True).argsort(1)
         is_told = is_hidden & (order < (is_hidden.sum(1) - remain)[:, None])
         codes = torch.where(is_told, told, codes)
         is_hidden &= ~is_told

@@ -48,14 +48,14 @@ class MaskGITConfig:
     """That pictures may be asked for by."""
     num_words: int = 0
     """Tokens of captions, with the one that fills them up, which is the last; 0: it reads no captions."""
-    caption_length: int = 0
+    longest_caption: int = 0
     """Tokens of each caption."""
     trunk: TransformerConfig = field(default_factory=lambda: TRUNKS["tiny"])
 
     @property
     def num_prefix(self) -> int:
         """Tokens before the grid: the class, and the caption."""
-        return 1 + self.caption_length
+        return 1 + self.longest_caption
 
 
 class MaskGIT(nn.Module):
@@ -100,7 +100,7 @@ class MaskGIT(nn.Module):
         parts = [self.classes(classes)[:, None]]
         if self.words is not None:
             if captions is None:
-                captions = torch.full_like(codes[:, :1], self.no_word).expand(-1, self.config.caption_length)
+                captions = torch.full_like(codes[:, :1], self.no_word).expand(-1, self.config.longest_caption)
             parts.append(self.words(captions))
         x = torch.cat([*parts, self.codes(codes)], dim=1) + self.places.weight
         rotation = image_rotation(self.trunk, self.config.grid, self.config.num_prefix, x.device)

@@ -21,6 +21,7 @@ from beholder.config import from_json, to_json
 from beholder.models.codec import CodecConfig, ImageCodec
 from beholder.models.dalle import TextToImageConfig, build_text_to_image
 from beholder.models.lvm import LVM, LVMConfig
+from beholder.models.maskgit import MaskGIT, MaskGITConfig
 from beholder.runtime.files import read_json, write_json, write_text
 from beholder.tokenizers.captions import CAPTION_FILES, Captions, load_captions
 from beholder.types import UserError
@@ -30,6 +31,7 @@ FORMAT = 1
 CODEC = "codec"
 SENTENCES = "lvm"
 TEXT_TO_IMAGE = "text-to-image"
+MASKED = "masked"
 _WEIGHTS = "model.safetensors"
 
 
@@ -51,6 +53,7 @@ PARTS: dict[str, PartKind] = {
     TEXT_TO_IMAGE: PartKind(
         TextToImageConfig, build_text_to_image, "a model that draws what a text says", "train text-to-image"
     ),
+    MASKED: PartKind(MaskGITConfig, MaskGIT, "a model of masked pictures", "train masked"),
 }
 """By the `kind` in config.json."""
 

@@ -53,10 +53,11 @@ def steps_for(
     objective: nn.Module,
     make_stream: Callable[[int], Stream],
     device: Device,
+    option: str = "batch_size",
 ) -> Timed:
     """How many steps the budget buys on this machine, from timed ones. `make_stream` gives one of that batch size.
 
-    Raises UserError for a budget of none, and where the memory does not hold a batch, with the largest that it holds.
+    Raises UserError for a budget of none, and where memory does not hold a batch, with the `option` that would mend it.
     """
     budget = parse_budget(settings.budget)
     if budget.is_none:
@@ -68,7 +69,7 @@ def steps_for(
         )
 
     num_timed = 1 if budget.steps else _NUM_TIMED
-    each = in_memory(lambda size: seconds(size, num_timed), settings.batch_size, "rows", "a batch size of")
+    each = in_memory(lambda size: seconds(size, num_timed), settings.batch_size, "rows of a batch", option)
     return Timed(budget.steps or max(1, int((budget.seconds or 0.0) / each)), each)
 
 
