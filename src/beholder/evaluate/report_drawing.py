@@ -134,30 +134,29 @@ def _pictures_section(results: Mapping[str, Any], album: Album) -> Section | Non
     gallery = records(results, "gallery")
     if not gallery:
         return None
-    rows = []
-    for one in gallery:
-        caption = words(one, "caption") or "caption"
-        true, *drawn, nearest = elements(one, "pictures")
-        best = number(one, "best")
-        cells: list[Child] = [caption, show(album, true, f"True picture of: {caption}")]
-        for place, identity in enumerate(drawn):
-            is_best = place == best
-            cells.append([show(album, identity, f"Drawn for: {caption}"), tag("small", "chosen") if is_best else None])
-        cells.append(
-            [show(album, nearest, f"Nearest training picture, {words(one, 'nearest') or ''}"),
-             tag("small", words(one, "nearest"))]
-        )  # fmt: skip
-        rows.append(cells)
-    num_drawn = len(rows[0]) - 3
-    columns = ["Caption", "True picture", *(f"Drawn {place + 1}" for place in range(num_drawn)), "Nearest learned"]
     return section(
         "drawn",
         "Drawn",
         "What it draws",
-        "Captions that were held out, not chosen ones. On the right the training picture that is most like the chosen "
-        "one: what is copied would show there.",
-        data_table("Drawn pictures", columns, rows),
+        "Captions that were held out, not chosen ones. From the left: the true picture; what was drawn, the one that the "
+        "reranker prefers first; the training picture that is most like that one, where what is copied would show.",
+        tag("ul", [_card(one, album) for one in gallery], class_="gallery rows"),
     )
+
+
+def _card(record: Mapping[str, Any], album: Album) -> Markup:
+    caption, nearest = words(record, "caption") or "caption", words(record, "nearest")
+    true, *drawn, like = (*elements(record, "pictures"), None, None)[: max(2, len(elements(record, "pictures")))]
+    pictures = tag(
+        "div",
+        show(album, true, f"True picture of: {caption}"),
+        [show(album, identity, f"Drawn for: {caption}") for identity in drawn],
+        show(album, like, f"Nearest training picture: {nearest}"),
+        class_="pair",
+    )
+    told = tag("span", f"nearest learned: {nearest}", class_="quiet") if nearest else None
+    caption_line = tag("figcaption", tag("span", caption, class_="answer"), told)
+    return tag("li", tag("figure", pictures, caption_line, class_="card"))
 
 
 def _scores_section(results: Mapping[str, Any]) -> Section | None:
@@ -243,11 +242,12 @@ def _sets_section(results: Mapping[str, Any]) -> Section | None:
         "sets",
         "Copies",
         "Whether it copies, and what it leaves out",
-        "Drawn pictures and true held-out ones, each beside the pictures that were learned from.",
-        data_table("Drawn pictures as a set", ["", "Drawn", "True, held out"], rows, numeric=(1, 2)),
+        "Drawn pictures, and beside them as many true ones that were not drawn.",
+        data_table("Drawn pictures as a set", ["", "Drawn", "True"], rows, numeric=(1, 2)),
         part("How this is measured", note(
             "Likeness: cosine of 16 x 16 thumbnails less their mean, all as the tokenizer paints them.",
-            f" Precision and recall (Kynkäänniemi et al. 2019) in {told}." if told else None,
+            f" Precision and recall (Kynkäänniemi et al. 2019) against the true held-out pictures, in {told}; true: learned "
+            "pictures against held-out ones." if told else None,
         )),
     )  # fmt: skip
 

@@ -126,22 +126,22 @@ def _notes(material: Material) -> list[str]:
 
 
 def _gallery(sitting: Sitting[TextToImageTraining], done: Finished) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
-    """The first captions that were asked, with true, drawn and nearest pictures; and their files."""
+    """The first captions that were asked: the true picture, the drawn ones, the chosen one first, and the nearest
+    training picture; and their files."""
     asked, squares = done.asked, done.tables.squares[PLAIN]
     shown, album = [], {}
     for row, text in enumerate(asked.texts[:_NUM_SHOWN]):
         origin = describe_origin(
             "train text-to-image", "of this run", sitting.seed, text, guidance=sitting.settings.guidance
         )
-        names = [f"true-{row}", *(f"drawn-{row}-{place}" for place in range(asked.drawn.shape[1])), f"nearest-{row}"]
+        first = int(asked.best[row])
+        order = [first, *(place for place in range(asked.drawn.shape[1]) if place != first)]
+        names = [f"true-{row}", *(f"drawn-{row}-{place}" for place in order), f"nearest-{row}"]
         album[names[0]] = as_png(np.asarray(squares[asked.places[row]]))
-        for name, picture in zip(names[1:-1], asked.drawn[row], strict=True):
-            album[name] = encode_picture(picture, origin)
+        for place in order:
+            album[f"drawn-{row}-{place}"] = encode_picture(asked.drawn[row, place], origin)
         album[names[-1]] = as_png(np.asarray(squares[asked.nearest[row]]))
-        shown.append(
-            {"caption": text, "pictures": names, "best": int(asked.best[row]) if done.reranker else None,
-             "nearest": done.material.texts[asked.nearest[row]]}
-        )  # fmt: skip
+        shown.append({"caption": text, "pictures": names, "nearest": done.material.texts[asked.nearest[row]]})
     return shown, album
 
 
