@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         describe,
         doctor,
         export_to_huggingface,
+        generate,
         load,
         pick,
         search,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer", "UserError", "__version__", "adapt", "anomaly", "classify", "complete", "curate", "describe", "doctor",
-    "export_to_huggingface", "load", "pick", "search", "similarity", "tune",
+    "export_to_huggingface", "generate", "load", "pick", "search", "similarity", "tune",
 ]  # fmt: skip
 
 

@@ -167,7 +167,7 @@ def _samples_section(results: Mapping[str, Any]) -> Section:
     ):
         rows.append([title, _percent(samples, name), _percent(samples, other)])
     near = samples["nearest"]
-    rows.append(["Distance to the nearest training picture", f"{near['median']:.3f}", f"{near['median_held_out']:.3f}"])
+    rows.append(["Likeness to the nearest training picture", f"{near['median']:.3f}", f"{near['median_held_out']:.3f}"])
     rows.append(["Copies of a training picture", f"{near['share_copied']:.1%}", "–"])
     if isinstance(classes, Mapping):
         rows.append(
@@ -185,9 +185,9 @@ def _samples_section(results: Mapping[str, Any]) -> Section:
         f"{say_count(samples['num_samples'])} painted pictures, beside held-out photos in their place.",
         data_table("Painted and held-out pictures", ["", "Painted", "Held-out photos"], rows, numeric=(1, 2)),
         note(
-            f"Precision and recall by {samples['features']}, against pictures to learn from. Nearest: of thumbnails "
-            "without their mean. A copy shares at least 90 % of its codes with a training picture or its mirror image. "
-            "Classes are found by a classifier that was trained on real pictures alone."
+            f"Precision and recall by {samples['features']}, against pictures to learn from. Likeness: cosine of "
+            "thumbnails, less their mean; 1 for equal ones. A copy shares at least 90 % of its codes with a training "
+            "picture or its mirror image. Classes are found by a classifier that was trained on real pictures alone."
         ),
     )
 

@@ -25,11 +25,13 @@ from beholder.recipes.sitting import Sitting
 from beholder.recipes.tokenizer.pictures import FEWEST, groups_of, hold_out
 from beholder.runtime.files import read_json, write_json
 from beholder.tasks.picture_codes import PictureCodes
+from beholder.tokenizers.captions import words_of
 from beholder.types import Sample, UserError
 
 PLAIN = "plain"
 """The table of the pictures as they are."""
 _AT_ONCE = 32
+_SIDES = frozenset({"left", "right", "leftmost", "rightmost"})
 
 Look = Callable[[int], Mapping[str, UInt8[np.ndarray, "views S S 3"]]]
 """The squares that are made of the picture at a place, by the table that each belongs to; the first view is the picture
@@ -137,6 +139,11 @@ def read_square(
 def views_of(square: UInt8[np.ndarray, "S S 3"], num_views: int) -> UInt8[np.ndarray, "views S S 3"]:
     """The square, and with two views its mirror image."""
     return np.stack([square, square[:, ::-1]][:num_views])
+
+
+def tells_sides(text: str) -> bool:
+    """Whether a caption would be wrong of the mirrored picture."""
+    return not _SIDES.isdisjoint(words_of(text))
 
 
 def look_plainly(collection: Collection, pictures: PictureCodes, limits: Limits, num_views: int = 2) -> Look:

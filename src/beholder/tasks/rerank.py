@@ -35,10 +35,13 @@ def open_reranker(name: str | None, part: Part, device: Device) -> tuple[SharedS
     try:
         space = open_space(load(DEFAULT_PAIRS), device)
     except UserError as error:
-        return None, f"not reranked, because the model has no reranker of its own and {DEFAULT_PAIRS} is absent: {error}"
+        return (
+            None,
+            f"not reranked, because the model has no reranker of its own and {DEFAULT_PAIRS} is absent: {error}",
+        )
     return space, (
-        f"reranked by {DEFAULT_PAIRS}, because the model has no reranker of its own; it looks with the network that the "
-        "tokenizer's loss looks with"
+        f"reranked by {DEFAULT_PAIRS}, because the model has no reranker of its own (it looks with the same network as "
+        "the tokenizer's loss)"
     )
 
 

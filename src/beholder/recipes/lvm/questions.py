@@ -13,7 +13,7 @@ from beholder.recipes.lvm.codes import code_pair, sides
 from beholder.recipes.lvm.material import Material
 from beholder.recipes.lvm.settings import PAIRED
 from beholder.recipes.lvm.stream import SentenceStream, draw
-from beholder.recipes.thumbnails import thumbnails
+from beholder.recipes.nearest import likeness
 from beholder.runtime.seed import numpy_generator
 
 
@@ -85,7 +85,6 @@ def ask(
     asked = np.sort(generator.choice(asked, min(num_asked, len(asked)), replace=False))
     examples = np.stack([draw(known, num_examples, generator) for _ in asked])
     questions = tables.squares[sides(task)[0]]
-    seen = thumbnails(questions[known])
-    order = np.argsort(-(thumbnails(questions[asked]) @ seen.T), axis=1, kind="stable")
+    order = np.argsort(-likeness(questions[asked], questions[known]), axis=1, kind="stable")
     nearest = known[order[:, :num_examples]]
     return Questions(task, asked, examples, nearest)

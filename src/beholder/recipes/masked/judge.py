@@ -11,8 +11,8 @@ from jaxtyping import Float, UInt8
 
 from beholder.data.holes import fill_bending, fill_smoothly, patch_in
 from beholder.evaluate.resample import mean_interval
+from beholder.metrics.coverage import NUM_NEIGHBOURS, coverage
 from beholder.metrics.filters import DISTANCE, NAME, filter_distance, filter_features
-from beholder.metrics.manifold import nearest_distances, precision_recall
 from beholder.models.heads import describe
 from beholder.pretrained.catalogue import efficientnet_lite0
 from beholder.recipes.coded_pictures import PLAIN, CodeTables
@@ -20,8 +20,8 @@ from beholder.recipes.masked.holes import HoledPictures
 from beholder.recipes.masked.material import Material
 from beholder.recipes.masked.settings import MaskedTraining
 from beholder.recipes.masked.sheets import beside_sheet, mended_sheet, sample_sheet
+from beholder.recipes.nearest import nearest_of
 from beholder.recipes.sitting import Sitting
-from beholder.recipes.thumbnails import thumbnails
 from beholder.runtime.seed import derive, numpy_generator
 from beholder.tasks.masked_pictures import MaskedPictures, Wish
 from beholder.train.readout import fit_readout
@@ -30,7 +30,6 @@ _AT_ONCE = 64
 _MOST_KNOWN = 2000
 _SAME = 0.9
 """Share of equal codes from which on a sample counts as a copy of a training picture."""
-_NEIGHBOURS = 3
 _NUM_SHOWN = 16
 
 Squares = UInt8[np.ndarray, "n S S 3"]
@@ -118,29 +117,26 @@ def judge_samples(
     features = {name: _features(one) for name, one in (("real", real), ("painted", painted), ("held_out", other))}
     mean, spread = features["real"].mean(0), features["real"].std(0).clip(0.01)
     rows = {name: (one - mean) / spread for name, one in features.items()}
-    small = {name: thumbnails(one) for name, one in (("real", real), ("painted", painted), ("held_out", other))}
-    nearest, far = nearest_distances(small["painted"], small["real"])
-    _, usual = nearest_distances(small["held_out"], small["real"])
+    nearest, like = nearest_of(painted, real)
+    _, usual = nearest_of(other, real)
     learned = np.concatenate([np.asarray(tables.tables[PLAIN][places, view]) for view in (0, 1)])
     same = np.array([(learned == row).mean(1).max() for row in codes])
     told: dict[str, Any] = {
         "features": f"{NAME}, in units of their spread over the pictures to learn from",
         "num_samples": count,
         "nearest": {
-            "median": float(np.median(far)),
+            "median": float(np.median(like)),
             "median_held_out": float(np.median(usual)),
             "share_copied": float((same >= _SAME).mean()),
         },
     }
-    size = min(len(rows["real"]), len(rows["painted"]))
-    if size > _NEIGHBOURS:
-        told["precision"], told["recall"] = precision_recall(rows["real"][:size], rows["painted"][:size], _NEIGHBOURS)
-    if len(other) > _NEIGHBOURS:
-        size = min(len(real), len(other))
-        told["precision_of_held_out"], told["recall_of_held_out"] = precision_recall(
-            rows["real"][:size], rows["held_out"][:size], _NEIGHBOURS
-        )
-        told["num_held_out"] = len(other)
+    for name, ending in (("painted", ""), ("held_out", "_of_held_out")):
+        size = min(len(rows["real"]), len(rows[name]))  # sets of one size, as published
+        if size > NUM_NEIGHBOURS:
+            some = np.linspace(0, len(rows["real"]) - 1, size).astype(int)
+            found = coverage(rows["real"][some], rows[name][:size])
+            told[f"precision{ending}"], told[f"recall{ending}"] = found.precision, found.recall
+    told["num_held_out"] = len(other)
     return told, painted, real[nearest]
 
 

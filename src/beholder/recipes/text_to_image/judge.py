@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int, UInt8
 
 from beholder.evaluate.resample import mean_interval
+from beholder.metrics.coverage import NUM_NEIGHBOURS, coverage
+from beholder.metrics.filters import NUM_FEATURES, filter_features
 from beholder.recipes.coded_pictures import PLAIN, CodeTables
 from beholder.recipes.nearest import likeness, nearest_of
 from beholder.recipes.sitting import Sitting
@@ -21,6 +24,8 @@ from beholder.runtime.seed import derive, numpy_generator
 from beholder.tasks.captioned_pictures import USUAL, CaptionedPictures
 from beholder.tasks.shared_space import SharedSpace
 
+_LEAST_SPREAD = 0.01
+"""Of a feature, in units of a pixel from 0 to 1: grey pictures have no spread of colour to divide by."""
 _COPY = 0.98
 """Likeness of thumbnails from which on two pictures are taken for one."""
 
@@ -56,8 +61,8 @@ def ask(material: Material, num_asked: int, seed: int) -> Int[np.ndarray, " q"]:
 
 
 def draw_all(
-    sitting: Sitting[TextToImageTraining], material: Material, tables: CodeTables, drawer: CaptionedPictures,
-    space: SharedSpace | None, painted: UInt8[np.ndarray, "n S S 3"],
+    sitting: Sitting[TextToImageTraining], material: Material, drawer: CaptionedPictures, space: SharedSpace | None,
+    painted: UInt8[np.ndarray, "n S S 3"],
 ) -> Asked:  # fmt: skip
     """Draw for each held-out caption that is asked, choose, and look for what was copied."""
     settings, seed = sitting.settings, derive(sitting.seed, "drawn") % 2**31
@@ -105,6 +110,7 @@ def judge(
         "reranking": _gain_of_reranking(scorer, asked, generator),
         "nats": _nats(material, tables, drawer, asked, generator),
         "copies": _copies(material, painted, asked),
+        "sets": _sets(material, painted, asked, generator),
     }
 
 
@@ -171,6 +177,33 @@ def _copies(material: Material, painted: UInt8[np.ndarray, "n S S 3"], asked: As
         "share_true": float((true > _COPY).mean()),
         "between_drawn": float(np.median(apart)) if len(apart) else None,
     }
+
+
+def _sets(
+    material: Material, painted: UInt8[np.ndarray, "n S S 3"], asked: Asked, generator: np.random.Generator
+) -> dict[str, Any] | None:
+    """Precision and recall of what is drawn beside those of as many learned pictures, which are the best to be hoped
+    for; None where there are too few."""
+    true, known = painted[asked.places], material.places(False)
+    count = min(len(true), len(known))
+    if count <= NUM_NEIGHBOURS:
+        return None
+    others = painted[np.sort(generator.choice(known, count, replace=False))]
+    seen = _filtered(true)
+    mean, spread = seen.mean(0), np.maximum(seen.std(0), _LEAST_SPREAD)
+    of_true, of_drawn, of_others = ((_filtered(one) - mean) / spread for one in (true, asked.chosen, others))
+    drawn, best = coverage(of_true, of_drawn), coverage(of_true, of_others)
+    return {
+        "features": f"{NUM_FEATURES} responses of fixed filters, in units of their spread over the true pictures",
+        "precision": drawn.precision,
+        "recall": drawn.recall,
+        "precision_true": best.precision,
+        "recall_true": best.recall,
+    }
+
+
+def _filtered(pictures: UInt8[np.ndarray, "n S S 3"]) -> Float[np.ndarray, "n F"]:
+    return filter_features(torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 255).numpy()
 
 
 def _told(values: Float[np.ndarray, " q"], generator: np.random.Generator) -> dict[str, Any]:

@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int
 
-from beholder.recipes.coded_pictures import Collection, collect
+from beholder.recipes.coded_pictures import Collection, collect, tells_sides
 from beholder.recipes.pair_source import text_of
 from beholder.recipes.sitting import Sitting
 from beholder.recipes.text_to_image.settings import TextToImageTraining
 from beholder.recipes.tokenizer.pictures import FEWEST
 from beholder.tokenizers.captions import Captions, learn_captions, words_of
 from beholder.types import UserError
-
-_SIDES = {"left", "right", "leftmost", "rightmost"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Material:
     @property
     def is_sided(self) -> Bool[np.ndarray, " n"]:
         """Captions that would be wrong of the mirrored picture."""
-        return np.array([not _SIDES.isdisjoint(words_of(text)) for text in self.texts])
+        return np.array([tells_sides(text) for text in self.texts])
 
     def places(self, is_held_out: bool) -> Int[np.ndarray, " m"]:
         """Of the pairs on one side."""
@@ -58,9 +56,9 @@ def gather(sitting: Sitting[TextToImageTraining], facts: Mapping[str, Any]) -> M
     kept = np.array([bool(words_of(text)) for text in texts])
     if kept.sum() < FEWEST:
         raise UserError(
-            f"{sitting.data} has {int(kept.sum())} pictures with a caption ({found.description}) and at least {FEWEST} "
-            "are needed; put a text beside each picture (x.png and x.txt), give a table with a column text, or sort the "
-            "pictures into one folder per class."
+            f"{sitting.data} has {int(kept.sum())} pictures with a caption ({found.description}) and at least "
+            f"{FEWEST} are needed; put a text beside each picture (x.png and x.txt), give a table with a column text, "
+            "or sort the pictures into one folder per class."
         )
     pairs = _only(found, np.flatnonzero(kept))
     texts = [text for text, is_kept in zip(texts, kept, strict=True) if is_kept]

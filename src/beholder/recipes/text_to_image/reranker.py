@@ -18,7 +18,7 @@ from beholder.models.clip import CLIP, CLIPConfig, ImageTowerConfig, TextTowerCo
 from beholder.models.vit import ViTConfig
 from beholder.objectives.contrastive import Contrastive
 from beholder.pretrained.huggingface.export import export_to_huggingface
-from beholder.recipes.adapt.pace import Timed, seconds_per_step
+from beholder.recipes.adapt.pace import seconds_per_step
 from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.sitting import Sitting
 from beholder.recipes.text_to_image.material import Material
@@ -88,7 +88,8 @@ def train_reranker(
     rows = {text: row for row, text in enumerate(distinct)}
     stream = SeenPairs(
         material, squares, painted, words.encode(distinct, is_cut=True).numbers,
-        np.array([rows[text] for text in material.texts]), _BATCH_SIZE, settings.num_views, derive(sitting.seed, "seen"),
+        np.array([rows[text] for text in material.texts]), _BATCH_SIZE, settings.num_views,
+        derive(sitting.seed, "seen"),
     )  # fmt: skip
 
     def pace() -> int:
@@ -104,9 +105,7 @@ def train_reranker(
     return SharedSpace(model, pixels_of(squares.shape[1]), words, device), story
 
 
-def _train(
-    sitting: Sitting[TextToImageTraining], model: CLIP, stream: SeenPairs, num_steps: int
-) -> dict[str, Any]:
+def _train(sitting: Sitting[TextToImageTraining], model: CLIP, stream: SeenPairs, num_steps: int) -> dict[str, Any]:
     ledger = Ledger(sitting.run, "reranker")
     with sitting.log.progress("Reranker", num_steps) as advance:
 

@@ -23,7 +23,7 @@ from beholder.models.pairs import PairMaps
 from beholder.recipes.text_to_image.material import Material
 from beholder.runtime.seed import numpy_generator
 from beholder.tokenizers.captions import words_of
-from beholder.train.closed_form import correlation_maps, decompose
+from beholder.train.closed_form import Decomposed, correlation_maps, decompose
 
 _AT_ONCE = 256
 _BINS, _THUMBNAIL = 4, 8
@@ -48,9 +48,7 @@ class Scorer:
     checked: float
     """Share of comparisons on the pairs that chose the settings in which a picture's own caption came out ahead."""
 
-    def scores(
-        self, pictures: UInt8[np.ndarray, "n S S 3"], texts: Sequence[str]
-    ) -> Float[np.ndarray, "n m"]:
+    def scores(self, pictures: UInt8[np.ndarray, "n S S 3"], texts: Sequence[str]) -> Float[np.ndarray, "n m"]:
         """Cosine of every picture with every text, -1 to 1; 0 for a text none of whose words is known."""
         return _cosines(self.maps, picture_features(pictures), text_features(texts, self.words, self.weights))
 
@@ -81,7 +79,7 @@ def fit_scorer(
     return Scorer(correlation_maps(*_apart(seen, said), *best[1]), words, weights, best[0])
 
 
-def _apart(seen: Sequence[Tensor], said: Tensor) -> tuple:
+def _apart(seen: Sequence[Tensor], said: Tensor) -> tuple[Decomposed, Decomposed]:
     return (
         decompose(torch.cat(list(seen)), is_standardised=True),
         decompose(said.repeat(len(seen), 1), is_standardised=False),
@@ -95,9 +93,7 @@ def picture_features(pictures: UInt8[np.ndarray, "n S S 3"]) -> Float[Tensor, "n
         part = torch.from_numpy(np.array(pictures[first : first + _AT_ONCE]))
         pixels = part.permute(0, 3, 1, 2).float() / 255
         height, width = pixels.shape[2] // 2, pixels.shape[3] // 2
-        quarters = [
-            pixels[:, :, top : top + height, left : left + width] for top in (0, height) for left in (0, width)
-        ]
+        quarters = [pixels[:, :, top : top + height, left : left + width] for top in (0, height) for left in (0, width)]
         told = [filter_features(one) for one in (pixels, *quarters)]
         level = (part.long() * _BINS) // 256  # n S S 3
         colour = ((level[..., 0] * _BINS + level[..., 1]) * _BINS + level[..., 2]).flatten(1)

@@ -46,7 +46,9 @@ def check(settings: TextToImageTraining) -> None:
     """Raises UserError for numbers that cannot work, before anything is read."""
     for name, least in (("batch_size", 2), ("num_views", 1), ("num_judged", 2), ("num_candidates", 1)):
         if getattr(settings, name) < least:
-            told = f"--batch-size {settings.batch_size}" if name == "batch_size" else f"{name}={getattr(settings, name)}"
+            told = (
+                f"--batch-size {settings.batch_size}" if name == "batch_size" else f"{name}={getattr(settings, name)}"
+            )
             raise UserError(f"{told}: at least {least} is needed.")
     if settings.num_views > 2:
         raise UserError(f"num_views={settings.num_views}: a picture is read as it is and mirrored; give 1 or 2.")
