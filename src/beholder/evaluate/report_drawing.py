@@ -13,7 +13,7 @@ from beholder.evaluate.report import render_page
 from beholder.evaluate.report_data import data_section
 from beholder.evaluate.report_pictures import Album, open_album, show
 from beholder.evaluate.report_run import cost_section, glossary_section, settings_section
-from beholder.evaluate.report_section import Section, note, part, prose, section
+from beholder.evaluate.report_section import Section, note, prose, section
 from beholder.evaluate.report_training import training_section
 from beholder.evaluate.report_values import dig, elements, interval, number, records, say_count, say_percent, words
 from beholder.evaluate.report_verdict import cost_figure, figure, images_figure, kicker
@@ -138,8 +138,8 @@ def _pictures_section(results: Mapping[str, Any], album: Album) -> Section | Non
         "drawn",
         "Drawn",
         "What it draws",
-        "Captions that were held out, not chosen ones. From the left: the true picture; what was drawn, the one that the "
-        "reranker prefers first; the training picture that is most like that one, where what is copied would show.",
+        "Captions that were held out, not chosen ones. From the left: the true picture; what was drawn, first the one "
+        "that the reranker prefers; the training picture that is most like that one, where what is copied would show.",
         tag("ul", [_card(one, album) for one in gallery], class_="gallery rows"),
     )
 
@@ -190,8 +190,8 @@ def _scores_section(results: Mapping[str, Any]) -> Section | None:
         "Scores",
         "Whether it goes with the caption",
         f"Each picture scored with its own caption and with the other ones, for "
-        f"{say_count(number(results, 'judged', 'num_captions'))} held-out captions; below each figure its 95 % interval "
-        "over captions.",
+        f"{say_count(number(results, 'judged', 'num_captions'))} held-out captions; below each figure its 95 % "
+        "interval over captions.",
         data_table("Scores of pictures with captions", columns, rows, numeric=(1, 2, 3, 4)),
         gain,
         weak,
@@ -244,12 +244,14 @@ def _sets_section(results: Mapping[str, Any]) -> Section | None:
         "Whether it copies, and what it leaves out",
         "Drawn pictures, and beside them as many true ones that were not drawn.",
         data_table("Drawn pictures as a set", ["", "Drawn", "True"], rows, numeric=(1, 2)),
-        part("How this is measured", note(
-            "Likeness: cosine of 16 x 16 thumbnails less their mean, all as the tokenizer paints them.",
-            f" Precision and recall (Kynkäänniemi et al. 2019) against the true held-out pictures, in {told}; true: learned "
-            "pictures against held-out ones." if told else None,
-        )),
-    )  # fmt: skip
+        note("Likeness: cosine of 16 x 16 thumbnails less their mean, all as the tokenizer paints them."),
+        note(
+            f"Precision and recall (Kynkäänniemi et al. 2019) against the true held-out pictures, in {told}; "
+            "true: learned pictures against held-out ones."
+        )
+        if told
+        else None,
+    )
 
 
 def _cell(row: Mapping[str, Any], name: str, write: str) -> Child:

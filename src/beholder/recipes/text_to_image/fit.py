@@ -47,7 +47,7 @@ def steps_for(sitting: Sitting[TextToImageTraining], model: TextToImage, stream:
     def stream_of(batch_size: int) -> Stream:
         return replace(stream, batch_size=batch_size)
 
-    return code_training.steps_for(sitting.settings, model, NextToken(), stream_of, sitting.device)
+    return code_training.steps_for(sitting.settings, model, NextToken(), stream_of, sitting.device, "--batch-size")
 
 
 def fit(

@@ -120,7 +120,7 @@ def _paint_once(sitting: Sitting[TextToImageTraining], pictures: PictureCodes, t
         with sitting.log.progress("Paint", len(codes)) as advance:
             for first in range(0, len(codes), _AT_ONCE):
                 some = codes[first : first + _AT_ONCE]
-                painted[first : first + len(some)] = pictures.decode(some)
+                painted[first : first + len(some)] = pictures.decode(some.astype(np.int64))
                 advance(len(some))
         painted.flush()
         part.replace(path)

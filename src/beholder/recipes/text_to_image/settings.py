@@ -26,7 +26,8 @@ class TextToImageTraining:
     lr: float = 2e-3
     captions: CaptionConfig = field(default_factory=CaptionConfig)
     caption_share: float = 1 / 8
-    """How much the caption's tokens count as something to foretell, beside the picture's (DALL-E: 1/8)."""
+    """How much the caption's tokens count as something to foretell, beside the picture's (DALL-E: 1/8); not
+    at all in the form of two trunks, where a caption is read only."""
     drop_share: float = 0.1
     """Share of pairs whose caption is left out, so that guidance knows what is drawn when nothing is asked for (Ho and
     Salimans 2022, arXiv 2207.12598: 0.1 to 0.2)."""

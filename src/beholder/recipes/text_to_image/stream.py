@@ -37,11 +37,12 @@ class CaptionedStream:
         generator = numpy_generator(self.seed, "rows", step)
         places = generator.choice(self.material.places(False), self.batch_size)
         is_mirrored = draw_mirrored(self.material, places, self.settings.num_views, generator)
-        codes = np.stack([self.tables.plain(p, int(v)) for p, v in zip(places, is_mirrored, strict=True)])
+        codes = np.stack([self.tables.plain(int(p), int(v)) for p, v in zip(places, is_mirrored, strict=True)])
         tokens = write_captioned(self.material.rows[places], codes, self.grammar)
         is_dropped = generator.random(len(tokens)) < self.settings.drop_share
         tokens = without_captions(tokens, is_dropped, self.grammar)
-        weights = weigh_captioned(tokens, self.grammar, self.settings.caption_share)
+        is_foretold = self.settings.form == "causal"  # else captions are read, and codes alone are written
+        weights = weigh_captioned(tokens, self.grammar, self.settings.caption_share if is_foretold else 0.0)
         return {"tokens": torch.from_numpy(tokens), "weights": torch.from_numpy(weights)}
 
 

@@ -77,7 +77,8 @@ def tell(sitting: Sitting[TextToImageTraining], asked: Mapping[str, Any], done: 
         "judged": done.judged,
         "training": {
             "backbone": f"{_FORMS[settings.form]} ({settings.size}, {done.story['parameters']:,} parameters)",
-            "objective": "foretelling the caption's next token and the picture's next code",
+            "objective": "foretelling the picture's next code"
+            + (", and the caption's next token" if settings.form == "causal" else ""),
             "pairs": done.story["pairs"],
             **course(run, done.story, "Nats a code"),
         },
