@@ -15,7 +15,9 @@ from sentences import save_codec, save_drawer
 import beholder
 from beholder.cli.main import main
 from beholder.inference.sampling import SamplingConfig
-from beholder.pretrained.part_folder import Part, load_part
+from beholder.models.lvm import TRUNKS
+from beholder.models.maskgit import MaskGIT, MaskGITConfig
+from beholder.pretrained.part_folder import MASKED, Part, load_part, save_part
 from beholder.recipes.text_to_image.reranker import build_reranker, pixels_of, save_reranker
 from beholder.tasks.captioned_pictures import CaptionedPictures, open_captioned
 from beholder.tasks.generate import DrawingConfig, generate
@@ -127,6 +129,42 @@ class TestGenerate:
         monkeypatch.setattr(captioned_pictures, "generate", crowded)
         with pytest.raises(UserError, match="16 pictures at once do not fit into memory, 2 do; give --batch-size 2"):
             generate(part, "a red block", count=16, reranker="none", device=CPU)
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory: pytest.TempPathFactory) -> Part:
+    place = tmp_path_factory.mktemp("masked")
+    torch.manual_seed(0)
+    config = MaskGITConfig(16, (4, 4), num_classes=2, trunk=TRUNKS["debug"])
+    model = MaskGIT(config)
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(0.2 * torch.randn_like(value))
+    facts = {"labels": ["cat", "dog"]}
+    save_part(place / "m", MASKED, model, config, facts=facts, card="# M\n", codec=save_codec(place / "tok"))
+    return load_part(place / "m")
+
+
+class TestMasked:
+    def test_it_draws_by_class_or_without_any_wish(self, masked: Part) -> None:
+        config = DrawingConfig(num_steps=4)
+        cats, dogs = (
+            generate(masked, label=name, count=3, reranker="none", config=config, device=CPU) for name in ("cat", "dog")
+        )
+        unasked = generate(masked, count=3, config=config, device=CPU)
+        drawn = [np.stack([one.picture for one in found.pictures]) for found in (cats, dogs, unasked)]
+        assert not np.array_equal(drawn[0], drawn[1]) and not np.array_equal(drawn[0], drawn[2])
+        assert cats.pictures[0].origin["label"] == "cat" and "3 drawn, nothing to rerank by" in unasked.notes
+
+    def test_what_it_has_no_use_for_is_refused(self, masked: Part) -> None:
+        for asked, told in (
+            ({"label": "bird"}, "not one of the 2 classes"),
+            ({"prompt": "a cat"}, "reads no prompt"),
+            ({"config": DrawingConfig(top_k=3)}, "one code after the other"),
+            ({"config": DrawingConfig(num_steps=0)}, "--steps 0"),
+        ):
+            with pytest.raises(UserError, match=told):
+                generate(masked, count=1, reranker="none", device=CPU, **asked)
 
 
 class TestTheVerb:
