@@ -26,12 +26,12 @@ from beholder.tasks.complete import Completion
 from beholder.tasks.complete import complete as _complete
 from beholder.tasks.describe import rank_descriptions
 from beholder.tasks.embed import ImageInput, each
-from beholder.tasks.generate import GUIDANCE, Generation
+from beholder.tasks.generate import GUIDANCE, DrawingConfig, Generation
 from beholder.tasks.generate import generate as _generate
-from beholder.tasks.shared_space import open_space
 from beholder.tasks.inpaint import MaskInput, Painted
 from beholder.tasks.inpaint import inpaint as _inpaint
 from beholder.tasks.masked_pictures import Wish
+from beholder.tasks.shared_space import open_space
 from beholder.tasks.similarity import classify_by_name
 from beholder.tasks.similarity import similarity as _similarity
 from beholder.types import Answer, UserError
@@ -132,28 +132,31 @@ def complete(
 
 def generate(
     model: Part | str | Path,
-    prompt: str,
+    prompt: str | None = None,
     device: str = "auto",
     *,
+    label: str | None = None,
     count: int = 4,
     keep: int | None = None,
     guidance: float = GUIDANCE,
     temperature: float = 1.0,
     top_k: int | None = None,
-    top_p: float | None = 0.95,
+    top_p: float | None = None,
+    steps: int | None = None,
     reranker: str | None = None,
     batch_size: int = 32,
     seed: int = 0,
     threads: int | None = None,
 ) -> Generation:
     """Pictures of what the prompt says: each of `pictures` has its `picture` (H W 3 bytes), its reranker's `score` and
-    its `origin`, and `save` writes all into a new folder. `model`: a run of `train text-to-image`, or what `load` made
-    of it. `reranker`: a name that `load` opens, or "none"; the model's own if not given. With `keep`, `count` are drawn
-    and so many given. Raises UserError for counts below 1 and a prompt of unknown words."""
-    part = model if isinstance(model, Part) else open_part(model, TEXT_TO_IMAGE, "model")
+    its `origin`, and `save` writes all into a new folder. `model`: a run of `train text-to-image`, or of `train masked`
+    (which takes a `label` or nothing, and draws in `steps`), or what `load` made of it. `reranker`: a name that `load`
+    opens, or "none"; the model's own if not given. With `keep`, `count` are drawn and so many given. Raises UserError
+    for counts below 1 and a prompt of unknown words."""
+    part = model if isinstance(model, Part) else open_part(model, (TEXT_TO_IMAGE, MASKED), "model")
     return _generate(
-        part, prompt, count=count, keep=keep, guidance=guidance,
-        sampling=SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p), seed=seed, reranker=reranker,
+        part, prompt, label=label, count=count, keep=keep,
+        config=DrawingConfig(guidance, temperature, top_k, top_p, steps), seed=seed, reranker=reranker,
         batch_size=batch_size, device=pick_device(device, threads),
     )  # fmt: skip
 

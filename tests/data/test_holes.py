@@ -9,7 +9,7 @@ from beholder.data.holes import cells_of, draw_blots, draw_rectangle, fill_bendi
 
 
 @pytest.mark.parametrize("draw", [draw_rectangle, draw_blots])
-def test_drawn_holes_cover_a_quarter_to_a_half(draw) -> None:  # noqa: ANN001
+def test_drawn_holes_cover_a_quarter_to_a_half(draw) -> None:
     shares = [draw(32, np.random.default_rng(seed)).mean() for seed in range(40)]
     assert min(shares) >= 0.25 and max(shares) <= 0.55 and np.ptp(shares) > 0.1
 

@@ -77,9 +77,13 @@ def test_guidance_of_one_is_the_model_itself_and_more_follows_the_class_further(
 
 @pytest.mark.parametrize(
     ("values", "told"),
-    [({"num_steps": 0}, "--steps 0"), ({"temperature": -1.0}, "--temperature -1"), ({"guidance": -0.5}, "--guidance -0.5"),
-     ({"unrest": -1.0}, "unrest=-1")],
-)  # fmt: skip
+    [
+        ({"num_steps": 0}, "--steps 0"),
+        ({"temperature": -1.0}, "--temperature -1"),
+        ({"guidance": -0.5}, "--guidance -0.5"),
+        ({"unrest": -1.0}, "unrest=-1"),
+    ],
+)
 def test_values_out_of_range_are_told(values: dict[str, float], told: str) -> None:
     with pytest.raises(UserError, match=told):
         UnmaskConfig(**values)

@@ -83,7 +83,8 @@ class TestWhatIsLearned:
         for codes, number, words in zip(batch["codes"], batch["classes"], batch["captions"], strict=True):
             places = np.argwhere((table == codes.numpy()).all(2))
             assert any(
-                material.classes[place] == number and np.array_equal(material.words[place], words) for place, _ in places
+                material.classes[place] == number and np.array_equal(material.words[place], words)
+                for place, _ in places
             )
 
     def test_only_pictures_to_learn_from_each_once_an_epoch(self, stream: CodeStream) -> None:
@@ -216,9 +217,7 @@ class TestMistakes:
 def test_data_without_classes_and_captions_can_only_be_mended(codec: Part, tmp_path: Path) -> None:
     assert codec.config.image_size == SIDE
     photos = write_blocks(tmp_path / "bare", 24)
-    told = train_masked(
-        photos, tokenizer=codec.source, out=tmp_path / "o", settings=QUICK, device="cpu", threads=1
-    )
+    told = train_masked(photos, tokenizer=codec.source, out=tmp_path / "o", settings=QUICK, device="cpu", threads=1)
     assert told["judged"]["classes"] is None
     part = load_part(tmp_path / "o" / "model")
     assert part.config.num_classes == 0 and part.captions is None

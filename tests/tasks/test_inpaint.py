@@ -120,7 +120,16 @@ class TestCommandLine:
         return tmp_path
 
     def run(self, part: Part, files: Path, verb: str, *more: str) -> int:
-        base = [verb, str(files / "a.png"), "--mask", str(files / "m.png"), "--model", str(part.source), "--device", "cpu"]
+        base = [
+            verb,
+            str(files / "a.png"),
+            "--mask",
+            str(files / "m.png"),
+            "--model",
+            str(part.source),
+            "--device",
+            "cpu",
+        ]
         return main([*base, "--out", str(files / "out.png"), *more])
 
     def test_the_file_tells_where_it_comes_from(
@@ -152,7 +161,16 @@ class TestCommandLine:
             assert self.run(part, files, verb, *more) == 2
             lines = capsys.readouterr().err.strip().splitlines()
             assert len(lines) == 1 and told in lines[0]
-        given = ["inpaint", files / "a.png", "--mask", files / "m.png", "--model", part.source, "--out", files / "x.jpg"]
+        given = [
+            "inpaint",
+            files / "a.png",
+            "--mask",
+            files / "m.png",
+            "--model",
+            part.source,
+            "--out",
+            files / "x.jpg",
+        ]
         assert main(list(map(str, given))) == 2 and "end it in .png" in capsys.readouterr().err
 
 

@@ -8,16 +8,18 @@ from beholder.cli.options import Device, Json, Seed, Threads
 
 
 def generate(
-    prompt: str,
+    prompt: str | None = None,
     *,
     model: Path,
     out: Path,
+    label: str | None = None,
     count: int = 4,
     keep: int | None = None,
     guidance: float = 3.0,
     temperature: float = 1.0,
     top_k: int | None = None,
-    top_p: float | None = 0.95,
+    top_p: float | None = None,
+    steps: int | None = None,
     reranker: str | None = None,
     batch_size: int = 32,
     seed: Seed = 0,
@@ -25,7 +27,7 @@ def generate(
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Pictures of what a text says.
+    """Pictures of what a text says, or of a class.
 
     Example: `beholder generate "a red chess knight" --model runs/draw --count 4 --out drawn`
 
@@ -34,9 +36,11 @@ def generate(
     prompt
         What the picture should show, in words like those of the captions that the model learned.
     model
-        The run or model folder of `beholder train text-to-image`.
+        The run or model folder of `beholder train text-to-image` or `beholder train masked`.
     out
         A new folder: a PNG for each picture, whose metadata tell that it was generated and how, and sheet.png.
+    label
+        A class that the pictures should show; of masked models, which also draw without any wish.
     count
         Pictures to give. A reranker chooses them out of four times as many.
     keep
@@ -48,28 +52,29 @@ def generate(
     top_k
         Only so many codes may be drawn at a place.
     top_p
-        Only the fewest codes that together have this share may be drawn.
+        Only the fewest codes that together have this share may be drawn; 0.95 without --top-k.
+    steps
+        Of masked models: in how many looks they draw; 12 if not given.
     reranker
         What chooses: a model that reads images and texts, as for similarity, or none. The model's own if not given.
     batch_size
         Pictures that are drawn at once; fewer take less memory.
     """
-    from beholder.inference.sampling import SamplingConfig
-    from beholder.pretrained.part_folder import TEXT_TO_IMAGE, open_part
+    from beholder.pretrained.part_folder import MASKED, TEXT_TO_IMAGE, open_part
     from beholder.recipes.rows_of_pictures import lay_out
     from beholder.runtime.device import pick_device
     from beholder.runtime.log import Log
+    from beholder.tasks.generate import DrawingConfig, make_folder
     from beholder.tasks.generate import generate as run
-    from beholder.tasks.generate import make_folder
     from beholder.tasks.provenance import write_picture
 
-    log, sampling = Log(as_json=json), SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p)
-    part = open_part(model, TEXT_TO_IMAGE, "--model")
+    log, config = Log(as_json=json), DrawingConfig(guidance, temperature, top_k, top_p, steps)
+    part = open_part(model, (TEXT_TO_IMAGE, MASKED), "--model")
+    make_folder(out)
     found = run(
-        part, prompt, count=count, keep=keep, guidance=guidance, sampling=sampling, seed=seed, reranker=reranker,
+        part, prompt, label=label, count=count, keep=keep, config=config, seed=seed, reranker=reranker,
         batch_size=batch_size, device=pick_device(device, threads),
     )  # fmt: skip
-    make_folder(out)
     for note in found.notes:
         log.warn(note)
     paths = found.save(out)

@@ -26,7 +26,7 @@ VERBS = {
     "inpaint": "Put something that fits into a hole of a picture.",
     "edit": "Put what you ask for into a part of a picture.",
     "complete": "Paint what comes next, by the example of pairs of pictures.",
-    "generate": "Pictures of what a text says.",
+    "generate": "Pictures of what a text says, or of a class.",
     "train": "Train one part by itself: a built-in recipe, or a Python file of your own.",
     "pick": "Which images to label first.",
     "curate": "Set broken images aside and list duplicates, conflicts and odd ones.",
