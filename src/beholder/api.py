@@ -7,6 +7,7 @@ from pathlib import Path
 
 from beholder.data.decode import Limits
 from beholder.inference.sampling import SamplingConfig
+from beholder.inference.unmask import UnmaskConfig
 from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.huggingface.export import export_to_huggingface
 from beholder.pretrained.huggingface.foreign import Foreign
@@ -27,14 +28,17 @@ from beholder.tasks.describe import rank_descriptions
 from beholder.tasks.embed import ImageInput, each
 from beholder.tasks.generate import GUIDANCE, DrawingConfig, Generation
 from beholder.tasks.generate import generate as _generate
+from beholder.tasks.inpaint import MaskInput, Painted
+from beholder.tasks.inpaint import inpaint as _inpaint
+from beholder.tasks.masked_pictures import Wish
 from beholder.tasks.shared_space import open_space
 from beholder.tasks.similarity import classify_by_name
 from beholder.tasks.similarity import similarity as _similarity
 from beholder.types import Answer, UserError
 
 __all__ = [
-    "adapt", "anomaly", "classify", "complete", "curate", "describe", "doctor", "export_to_huggingface", "generate",
-    "load", "pick", "search", "similarity", "tune",
+    "adapt", "anomaly", "classify", "complete", "curate", "describe", "doctor", "edit", "export_to_huggingface",
+    "generate", "inpaint", "load", "pick", "search", "similarity", "tune",
 ]  # fmt: skip
 
 
@@ -154,6 +158,77 @@ def generate(
         part, prompt, label=label, count=count, keep=keep,
         config=DrawingConfig(guidance, temperature, top_k, top_p, steps), seed=seed, reranker=reranker,
         batch_size=batch_size, device=pick_device(device, threads),
+    )  # fmt: skip
+
+
+def inpaint(
+    model: Part | str | Path,
+    image: ImageInput,
+    mask: MaskInput,
+    device: str = "auto",
+    *,
+    count: int = 1,
+    steps: int = 12,
+    temperature: float = 1.0,
+    batch_size: int = 64,
+    seed: int = 0,
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
+) -> list[Painted]:
+    """The picture with something that fits where the mask is not 0, in so many versions; `picture` (H W 3 bytes) of
+    each is as it was elsewhere, pixel for pixel, and `save` writes it with where it comes from. `model`: a run of
+    `train masked`, or what `load` made of it. Raises UserError for a mask of another size, an empty or a full one."""
+    return _mend(
+        model, image, mask, Wish(), UnmaskConfig(num_steps=steps, temperature=temperature), device, count=count,
+        batch_size=batch_size, seed=seed, threads=threads, max_pixels=max_pixels,
+    )  # fmt: skip
+
+
+def edit(
+    model: Part | str | Path,
+    image: ImageInput,
+    mask: MaskInput,
+    device: str = "auto",
+    *,
+    label: str | None = None,
+    prompt: str | None = None,
+    count: int = 1,
+    steps: int = 12,
+    temperature: float = 1.0,
+    guidance: float = 3.0,
+    batch_size: int = 64,
+    seed: int = 0,
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
+) -> list[Painted]:
+    """As `inpaint`, with what is asked for there: a class of the model's, or words. `guidance` above 1 follows it
+    more. Raises UserError where nothing is asked for, and for a class or words that the model does not know."""
+    wish = Wish(label, prompt)
+    if wish.is_empty:
+        raise UserError("edit: nothing is asked for; give a label or a prompt, or use inpaint.")
+    decoding = UnmaskConfig(num_steps=steps, temperature=temperature, guidance=guidance)
+    return _mend(
+        model, image, mask, wish, decoding, device, count=count, batch_size=batch_size, seed=seed, threads=threads,
+        max_pixels=max_pixels,
+    )  # fmt: skip
+
+
+def _mend(
+    model: Part | str | Path,
+    image: ImageInput,
+    mask: MaskInput,
+    wish: Wish,
+    decoding: UnmaskConfig,
+    device: str,
+    *,
+    threads: int | None,
+    max_pixels: int,
+    **counts: int,
+) -> list[Painted]:
+    part = model if isinstance(model, Part) else open_part(model, MASKED, "model")
+    return _inpaint(
+        part, image, mask, wish=wish, decoding=decoding, device=pick_device(device, threads),
+        limits=Limits(max_pixels=max_pixels), **counts,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from scipy.ndimage import gaussian_filter
-from scipy.sparse import coo_matrix
+from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.linalg import spsolve
 
 _LEAST_SHARE, _MOST_SHARE = 0.25, 0.5
@@ -50,7 +50,7 @@ def fill_bending(values: Float[np.ndarray, "H W C"], hole: Hole) -> Float[np.nda
     return _solve(values, hole, (laplacian @ laplacian).tocsr())
 
 
-def _solve(values: np.ndarray, hole: Hole, operator: coo_matrix) -> np.ndarray:
+def _solve(values: np.ndarray, hole: Hole, operator: csr_matrix) -> np.ndarray:
     unknown = np.flatnonzero(hole)
     if not len(unknown) or hole.all():
         return values.copy()
@@ -62,7 +62,7 @@ def _solve(values: np.ndarray, hole: Hole, operator: coo_matrix) -> np.ndarray:
     return flat.reshape(values.shape)
 
 
-def _laplacian(shape: tuple[int, ...]) -> coo_matrix:
+def _laplacian(shape: tuple[int, ...]) -> csr_matrix:
     """Each place less the mean of its neighbours, times their number; the picture's own border is free."""
     places = np.arange(shape[0] * shape[1]).reshape(shape)
     pairs = [(places[:-1], places[1:]), (places[:, :-1], places[:, 1:])]

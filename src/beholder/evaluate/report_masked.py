@@ -74,6 +74,7 @@ def headline(results: Mapping[str, Any]) -> str:
     """What was found, as one sentence of plain text."""
     ours = number(results, "judged", "holes", "kinds", "all", "distance") or 0.0
     name, best = _best_smooth(results)
+    near = number(results, "judged", "holes", "kinds", "all", "rivals", "nearest training picture", "distance") or 0.0
     verb = {
         "helped": "closer to the truth than",
         "same": "as close to the truth as",
@@ -81,7 +82,7 @@ def headline(results: Mapping[str, Any]) -> str:
     }
     return (
         f"What it puts into holes of held-out pictures looks {verb[_mark(results)[0]]} the best smooth filling; "
-        f"distance {ours:.3f}, {name} {best:.3f}."
+        f"distance {ours:.3f}, {name} {best:.3f}, what the nearest training picture has there {near:.3f}."
     )
 
 

@@ -32,7 +32,7 @@ _SAME = 0.9
 """Share of equal codes from which on a sample counts as a copy of a training picture."""
 _NUM_SHOWN = 16
 
-Squares = UInt8[np.ndarray, "n S S 3"]
+Squares = UInt8[np.ndarray, "_ S S 3"]
 
 
 def judge(
