@@ -1,4 +1,4 @@
-"""A codec of tiny pictures and a model of their sentences, for tests."""
+"""A codec of tiny pictures, a model of their sentences and one that draws what a text says, for tests."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from PIL import Image
 from torch.nn import functional as F
 
 from beholder.models.codec import PRESETS, ImageCodec
+from beholder.models.dalle import Form, TextToImageConfig, build_text_to_image
 from beholder.models.lvm import LVM, TRUNKS, LVMConfig
-from beholder.pretrained.part_folder import CODEC, SENTENCES, Part, load_part, save_part
+from beholder.pretrained.part_folder import CODEC, SENTENCES, TEXT_TO_IMAGE, Part, load_part, save_part
+from beholder.tokenizers.captioned import config_of
+from beholder.tokenizers.captions import learn_captions
 from beholder.tokenizers.sentences import SentenceConfig
 
 SIDE = 16
@@ -69,4 +72,22 @@ def save_lvm(folder: Path, codec: Part, num_pictures: int = 6, seed: int = 0) ->
         for value in model.parameters():
             value.add_(0.2 * torch.randn_like(value))
     save_part(folder, SENTENCES, model, config, facts={}, card="# Sentences\n", codec=codec)
+    return load_part(folder)
+
+
+def save_drawer(folder: Path, codec: Part, form: Form = "causal", seed: int = 0) -> Part:
+    """Random weights, and words of two captions."""
+    torch.manual_seed(seed)
+    captions = learn_captions(["a red block", "two green blocks"])
+    rows = config_of(captions, 16, (4, 4))
+    config = TextToImageConfig(
+        16, (4, 4), rows.num_words, rows.longest, rows.vocabulary_size, form, TRUNKS["debug"]
+    )  # fmt: skip
+    model = build_text_to_image(config)
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(0.2 * torch.randn_like(value))
+    save_part(
+        folder, TEXT_TO_IMAGE, model, config, facts={}, card="# Draws\n", codec=codec, captions=captions
+    )  # fmt: skip
     return load_part(folder)

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
         curate,
         describe,
         doctor,
+        edit,
         export_to_huggingface,
+        generate,
+        inpaint,
         load,
         pick,
         search,
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer", "UserError", "__version__", "adapt", "anomaly", "classify", "complete", "curate", "describe", "doctor",
-    "export_to_huggingface", "load", "pick", "search", "similarity", "tune",
+    "edit", "export_to_huggingface", "generate", "inpaint", "load", "pick", "search", "similarity", "tune",
 ]  # fmt: skip
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from beholder.data.decode import Limits
 from beholder.inference.sampling import SamplingConfig
+from beholder.inference.unmask import UnmaskConfig
 from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.huggingface.export import export_to_huggingface
 from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.load import load, load_own
-from beholder.pretrained.part_folder import SENTENCES, Part, need_whole, open_part
+from beholder.pretrained.part_folder import MASKED, SENTENCES, TEXT_TO_IMAGE, Part, need_whole, open_part
 from beholder.recipes.adapt import adapt
 from beholder.recipes.curate import curate
 from beholder.recipes.doctor import doctor
@@ -25,14 +26,19 @@ from beholder.tasks.complete import Completion
 from beholder.tasks.complete import complete as _complete
 from beholder.tasks.describe import rank_descriptions
 from beholder.tasks.embed import ImageInput, each
+from beholder.tasks.generate import GUIDANCE, DrawingConfig, Generation
+from beholder.tasks.generate import generate as _generate
+from beholder.tasks.inpaint import MaskInput, Painted
+from beholder.tasks.inpaint import inpaint as _inpaint
+from beholder.tasks.masked_pictures import Wish
 from beholder.tasks.shared_space import open_space
 from beholder.tasks.similarity import classify_by_name
 from beholder.tasks.similarity import similarity as _similarity
 from beholder.types import Answer, UserError
 
 __all__ = [
-    "adapt", "anomaly", "classify", "complete", "curate", "describe", "doctor", "export_to_huggingface", "load", "pick",
-    "search", "similarity", "tune",
+    "adapt", "anomaly", "classify", "complete", "curate", "describe", "doctor", "edit", "export_to_huggingface",
+    "generate", "inpaint", "load", "pick", "search", "similarity", "tune",
 ]  # fmt: skip
 
 
@@ -121,6 +127,108 @@ def complete(
     return _complete(
         part, pictures, sampling=SamplingConfig(temperature=temperature), seed=seed,
         device=pick_device(device, threads), limits=Limits(max_pixels=max_pixels),
+    )  # fmt: skip
+
+
+def generate(
+    model: Part | str | Path,
+    prompt: str | None = None,
+    device: str = "auto",
+    *,
+    label: str | None = None,
+    count: int = 4,
+    keep: int | None = None,
+    guidance: float = GUIDANCE,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    steps: int | None = None,
+    reranker: str | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    threads: int | None = None,
+) -> Generation:
+    """Pictures of what the prompt says: each of `pictures` has its `picture` (H W 3 bytes), its reranker's `score` and
+    its `origin`, and `save` writes all into a new folder. `model`: a run of `train text-to-image`, or of `train masked`
+    (which takes a `label` or nothing, and draws in `steps`), or what `load` made of it. `reranker`: a name that `load`
+    opens, or "none"; the model's own if not given. With `keep`, `count` are drawn and so many given. Raises UserError
+    for counts below 1 and a prompt of unknown words."""
+    part = model if isinstance(model, Part) else open_part(model, (TEXT_TO_IMAGE, MASKED), "model")
+    return _generate(
+        part, prompt, label=label, count=count, keep=keep,
+        config=DrawingConfig(guidance, temperature, top_k, top_p, steps), seed=seed, reranker=reranker,
+        batch_size=batch_size, device=pick_device(device, threads),
+    )  # fmt: skip
+
+
+def inpaint(
+    model: Part | str | Path,
+    image: ImageInput,
+    mask: MaskInput,
+    device: str = "auto",
+    *,
+    count: int = 1,
+    steps: int = 12,
+    temperature: float = 1.0,
+    batch_size: int = 64,
+    seed: int = 0,
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
+) -> list[Painted]:
+    """The picture with something that fits where the mask is not 0, in so many versions; `picture` (H W 3 bytes) of
+    each is as it was elsewhere, pixel for pixel, and `save` writes it with where it comes from. `model`: a run of
+    `train masked`, or what `load` made of it. Raises UserError for a mask of another size, an empty or a full one."""
+    return _mend(
+        model, image, mask, Wish(), UnmaskConfig(num_steps=steps, temperature=temperature), device, count=count,
+        batch_size=batch_size, seed=seed, threads=threads, max_pixels=max_pixels,
+    )  # fmt: skip
+
+
+def edit(
+    model: Part | str | Path,
+    image: ImageInput,
+    mask: MaskInput,
+    device: str = "auto",
+    *,
+    label: str | None = None,
+    prompt: str | None = None,
+    count: int = 1,
+    steps: int = 12,
+    temperature: float = 1.0,
+    guidance: float = 3.0,
+    batch_size: int = 64,
+    seed: int = 0,
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
+) -> list[Painted]:
+    """As `inpaint`, with what is asked for there: a class of the model's, or words. `guidance` above 1 follows it
+    more. Raises UserError where nothing is asked for, and for a class or words that the model does not know."""
+    wish = Wish(label, prompt)
+    if wish.is_empty:
+        raise UserError("edit: nothing is asked for; give a label or a prompt, or use inpaint.")
+    decoding = UnmaskConfig(num_steps=steps, temperature=temperature, guidance=guidance)
+    return _mend(
+        model, image, mask, wish, decoding, device, count=count, batch_size=batch_size, seed=seed, threads=threads,
+        max_pixels=max_pixels,
+    )  # fmt: skip
+
+
+def _mend(
+    model: Part | str | Path,
+    image: ImageInput,
+    mask: MaskInput,
+    wish: Wish,
+    decoding: UnmaskConfig,
+    device: str,
+    *,
+    threads: int | None,
+    max_pixels: int,
+    **counts: int,
+) -> list[Painted]:
+    part = model if isinstance(model, Part) else open_part(model, MASKED, "model")
+    return _inpaint(
+        part, image, mask, wish=wish, decoding=decoding, device=pick_device(device, threads),
+        limits=Limits(max_pixels=max_pixels), **counts,
     )  # fmt: skip
 
 

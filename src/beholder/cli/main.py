@@ -23,7 +23,10 @@ VERBS = {
     "similarity": "How well texts go with an image.",
     "describe": "Which of your descriptions fits an image best.",
     "search": "Which images of a folder are like a text or an image.",
+    "inpaint": "Put something that fits into a hole of a picture.",
+    "edit": "Put what you ask for into a part of a picture.",
     "complete": "Paint what comes next, by the example of pairs of pictures.",
+    "generate": "Pictures of what a text says, or of a class.",
     "train": "Train one part by itself: a built-in recipe, or a Python file of your own.",
     "pick": "Which images to label first.",
     "curate": "Set broken images aside and list duplicates, conflicts and odd ones.",
@@ -33,7 +36,9 @@ VERBS = {
 RECIPES = {
     "pairs": "One space for your images and your words, on top of two towers that stay as they are.",
     "tokenizer": "Your pictures as sequences of codes: encoder, codebook and decoder.",
+    "masked": "Your pictures with holes: a model that mends, changes and paints them in a few steps.",
     "lvm": "Your pictures as sentences: a model that is then asked by example.",
+    "text-to-image": "Your pictures and their captions: a model that draws what a text says.",
 }
 """What `train` knows by name."""
 
@@ -76,8 +81,8 @@ def _train(arguments: list[str]) -> int:
     if recipe in RECIPES:
         return _run(f"train {recipe}", arguments[1:])
     if recipe in ("--help", "-h"):
-        listed = "".join(f"  {name:<10} {text}\n" for name, text in RECIPES.items())
-        listed += "  FILE.py    A recipe of your own, run with the arguments after it.\n"
+        listed = "".join(f"  {name:<13} {text}\n" for name, text in RECIPES.items())
+        listed += "  FILE.py       A recipe of your own, run with the arguments after it.\n"
         print(f"Usage: beholder train RECIPE ...\n\n{listed}")
         print("Example: beholder train pairs --data photos/ --out runs/pairs")
         return 0
@@ -104,7 +109,7 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
         # `--resolutions 128 224` as well as an option for each; no --no-json, --no-thorough and --empty-resolutions
         default_parameter=Parameter(consume_multiple=True, negative=()),
     )
-    name = verb.replace(" ", "_")
+    name = verb.replace(" ", "_").replace("-", "_")
     app.default(getattr(importlib.import_module(f"beholder.cli.{name}"), name))
     try:
         app(list(arguments), exit_on_error=False, print_error=False)

@@ -18,6 +18,7 @@ from beholder.runtime.seed import numpy_generator
 MAX_UNITS = 2000
 """More groups than these are joined at random into so many blocks: the error is the same, the memory is not."""
 _WEIGHTS_AT_ONCE = 4_000_000
+_NUM_DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,13 @@ def unit_weights(num_units: int, num_resamples: int, seed: int) -> Float[np.ndar
     """How often each unit was drawn when `num_units` of them are drawn with replacement, R times."""
     generator = numpy_generator(seed, "resample", num_units)
     return generator.multinomial(num_units, np.full(num_units, 1 / num_units), size=num_resamples).astype(float)
+
+
+def mean_interval(values: Float[np.ndarray, " n"], generator: np.random.Generator) -> list[float]:
+    """95 % interval of the mean under redrawn values."""
+    drawn = generator.integers(0, len(values), (_NUM_DRAWS, len(values)))
+    low, high = np.percentile(values[drawn].mean(1), [2.5, 97.5])
+    return [float(low), float(high)]
 
 
 def point_scores(curve: Curve, arm_name: str) -> Float[np.ndarray, "F K S"]:

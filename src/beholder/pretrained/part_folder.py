@@ -1,13 +1,14 @@
 """The model folder of what was trained by itself: an image codec, or a model of sequences with the codec that it reads.
 
 config.json  model.safetensors  README.md  codec/ (of a model of sequences: its codec, a folder of the same kind)
+tokenizer.json  words.json (where it reads captions)
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,14 +19,19 @@ from torch import nn
 from beholder.checkpoint.files import load_into, load_tensors, save_tensors
 from beholder.config import from_json, to_json
 from beholder.models.codec import CodecConfig, ImageCodec
+from beholder.models.dalle import TextToImageConfig, build_text_to_image
 from beholder.models.lvm import LVM, LVMConfig
+from beholder.models.maskgit import MaskGIT, MaskGITConfig
 from beholder.runtime.files import read_json, write_json, write_text
+from beholder.tokenizers.captions import CAPTION_FILES, Captions, load_captions
 from beholder.types import UserError
 
 Whole = TypeVar("Whole")
 FORMAT = 1
 CODEC = "codec"
 SENTENCES = "lvm"
+TEXT_TO_IMAGE = "text-to-image"
+MASKED = "masked"
 _WEIGHTS = "model.safetensors"
 
 
@@ -37,11 +43,17 @@ class PartKind:
     model: Callable[[Any], nn.Module]
     meaning: str
     """As the user is told."""
+    verb: str
+    """What makes one."""
 
 
 PARTS: dict[str, PartKind] = {
-    CODEC: PartKind(CodecConfig, ImageCodec, "an image tokenizer"),
-    SENTENCES: PartKind(LVMConfig, LVM, "a model of visual sentences"),
+    CODEC: PartKind(CodecConfig, ImageCodec, "an image tokenizer", "train tokenizer"),
+    SENTENCES: PartKind(LVMConfig, LVM, "a model of visual sentences", "train lvm"),
+    TEXT_TO_IMAGE: PartKind(
+        TextToImageConfig, build_text_to_image, "a model that draws what a text says", "train text-to-image"
+    ),
+    MASKED: PartKind(MaskGITConfig, MaskGIT, "a model of masked pictures", "train masked"),
 }
 """By the `kind` in config.json."""
 
@@ -61,6 +73,8 @@ class Part:
     """What is known beside the weights: data, seeds, figures, versions. JSON values."""
     codec: Part | None = None
     """What turns pictures into the codes that a model of sequences reads."""
+    captions: Captions | None = None
+    """What turns captions into tokens, where the model reads them."""
 
     def need_codec(self) -> Part:
         """The codec; a codec is its own. Raises UserError where there is none."""
@@ -69,6 +83,12 @@ class Part:
         if self.codec is None:
             raise UserError(f"{self.source} holds no codec/; copy the whole folder again.")
         return self.codec
+
+    def need_captions(self) -> Captions:
+        """What it reads captions by. Raises UserError where there is none."""
+        if self.captions is None:
+            raise UserError(f"{self.source} holds no {CAPTION_FILES[0]}; copy the whole folder again.")
+        return self.captions
 
 
 def need_whole(model: Whole | Part) -> Whole:
@@ -90,6 +110,7 @@ def save_part(
     facts: Mapping[str, Any],
     card: str,
     codec: Part | None = None,
+    captions: Captions | None = None,
 ) -> None:
     """Write the folder, with a copy of the codec's; the weights come last, so that a folder with weights is whole."""
     assert kind in PARTS and isinstance(config, PARTS[kind].config), (kind, type(config))
@@ -102,6 +123,8 @@ def save_part(
     described: dict[str, Any] = {"format": FORMAT, "kind": kind, "config": to_json(config), "facts": dict(facts)}
     if codec is not None:
         described["codec"] = codec.fingerprint
+    if captions is not None:
+        captions.save(folder)
     write_text(folder / "README.md", card)
     write_json(folder / "config.json", described)
     save_tensors(folder / _WEIGHTS, model.state_dict(), {"format": "pt"})
@@ -122,27 +145,35 @@ def load_part(folder: Path) -> Part:
     codec = load_part(folder / CODEC) if (folder / CODEC / "config.json").is_file() else None
     if codec is not None:
         check_codec(described.get("codec", ""), codec, folder)
-    return Part(
-        kind, model.eval().requires_grad_(False), config, fingerprint, folder, described.get("facts", {}), codec
-    )  # fmt: skip
+    captions = None
+    if (folder / CAPTION_FILES[0]).is_file():
+        with _naming(folder / CAPTION_FILES[0]):
+            captions = load_captions(folder)
+    facts = described.get("facts", {})
+    return Part(kind, model.eval().requires_grad_(False), config, fingerprint, folder, facts, codec, captions)
 
 
-def open_part(name: str | Path, kind: str, option: str) -> Part:
-    """The part of that kind in a model folder, or in the run folder that holds one; `option` is what named it.
+def open_part(name: str | Path, kind: str | Sequence[str], option: str) -> Part:
+    """The part of that kind, or of one of those, in a model folder, or in the run folder that holds one; `option` is
+    what named it.
 
     Raises UserError where there is none, it is broken, or it is of another kind.
     """
     folder = Path(name)
     if not (folder / "config.json").is_file() and (folder / "model" / "config.json").is_file():
         folder = folder / "model"
-    needed = {CODEC: "a tokenizer, as `beholder train tokenizer` makes one",
-              SENTENCES: "a model of visual sentences, as `beholder train lvm` makes one"}[kind]  # fmt: skip
+    kinds = [kind] if isinstance(kind, str) else list(kind)
+    needed = " or ".join(
+        f"{'a tokenizer' if one == CODEC else PARTS[one].meaning}, as `beholder {PARTS[one].verb}` makes one"
+        for one in kinds
+    )
     if not (folder / "config.json").is_file():
         raise UserError(f"{option} {name}: no model lies there; name the run or model folder of {needed}.")
     with _naming(folder / "config.json"):
         found = read_json(folder / "config.json").get("kind")
-    if found != kind:
-        hint = f"; its tokenizer lies in {folder / CODEC}" if kind == CODEC and found == SENTENCES else ""
+    if found not in kinds:
+        has_codec = kinds == [CODEC] and (folder / CODEC).is_dir()
+        hint = f"; its tokenizer lies in {folder / CODEC}" if has_codec else ""
         raise UserError(f"{option} {name} holds a model of the kind {found or 'domain'!r}{hint}; name {needed}.")
     return load_part(folder)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,15 +21,19 @@ from beholder.version import VERSION
 _KEY = "beholder"
 
 
-def describe_origin(verb: str, model: str, seed: int, prompt: Sequence[str | Path], **settings: Any) -> dict[str, Any]:
-    """What is told of a generated picture: that it is one, by which model (SHA-256 of its weights), from which files
-    (name and SHA-256 of each that is one), with which seed and settings."""
+def describe_origin(
+    verb: str, model: str, seed: int, prompt: str | Sequence[str | Path], **settings: Any
+) -> dict[str, Any]:
+    """What is told of a generated picture: that it is one, by which model (SHA-256 of its weights), from which text or
+    which files (name and SHA-256 of each that is one), with which seed and settings."""
     return {
         "generated": True,
         "made_by": f"beholder {VERSION} {verb}",
         "model": model,
         "seed": seed,
-        "prompt": [{"file": Path(one).name, **_hash(Path(one))} for one in prompt],
+        "prompt": prompt
+        if isinstance(prompt, str)
+        else [{"file": Path(one).name, **_hash(Path(one))} for one in prompt],
         **settings,
     }
 
@@ -36,11 +41,19 @@ def describe_origin(verb: str, model: str, seed: int, prompt: Sequence[str | Pat
 def write_picture(path: Path, pixels: UInt8[np.ndarray, "H W 3"], origin: Mapping[str, Any]) -> None:
     """Write a PNG that carries its origin. Raises UserError for another ending, and where it cannot be written."""
     check_name(path)
+    data = encode_picture(pixels, origin)
+    with told_kindly(path):
+        write_whole(path, lambda temporary: _write_bytes(temporary, data))
+
+
+def encode_picture(pixels: UInt8[np.ndarray, "H W 3"], origin: Mapping[str, Any]) -> bytes:
+    """The PNG that `write_picture` writes."""
     info = PngInfo()
     info.add_text("Software", str(origin["made_by"]))
     info.add_itxt(_KEY, json.dumps(dict(origin), ensure_ascii=False))
-    with told_kindly(path):
-        write_whole(path, lambda temporary: Image.fromarray(pixels).save(temporary, "PNG", pnginfo=info))
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG", pnginfo=info, optimize=True)
+    return stream.getvalue()
 
 
 def check_name(path: Path) -> None:
@@ -58,6 +71,10 @@ def read_origin(path: Path) -> dict[str, Any] | None:
     with Image.open(path) as image:
         text = image.info.get(_KEY)
     return json.loads(text) if isinstance(text, str) else None
+
+
+def _write_bytes(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
 
 
 def _hash(path: Path) -> dict[str, str]:

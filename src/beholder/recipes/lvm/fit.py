@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from beholder.models.lvm import LVM, TRUNKS, LVMConfig
 from beholder.objectives.next_token import NextToken
-from beholder.recipes.adapt.pace import Timed, seconds_per_step
-from beholder.recipes.adapt.settings import parse_budget
+from beholder.recipes import code_training
+from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.lvm.settings import PAIRED, LVMTraining
-from beholder.recipes.lvm.sitting import Sitting
 from beholder.recipes.lvm.stream import SentenceStream
-from beholder.recipes.trained_once import trained_once
+from beholder.recipes.sitting import Sitting
 from beholder.runtime.device import Device
-from beholder.runtime.ledger import Ledger
-from beholder.runtime.run_folder import RunFolder
-from beholder.runtime.seed import derive, numpy_generator, seed_everything
+from beholder.runtime.seed import numpy_generator, seed_everything
 from beholder.tasks.visual_sentences import VisualSentences
 from beholder.tokenizers.sentences import SentenceConfig
-from beholder.train.loop import Plan, train
-from beholder.train.step import StepReport
-from beholder.types import UserError
 
-_NUM_PROBES = 8
 _NUM_ASKED = 12
 """Held-out sentences of each task that a probe reads."""
-_NUM_TIMED = 3
 
 
 def build_model(settings: LVMTraining, grammar: SentenceConfig, seed: int) -> LVM:
@@ -46,13 +37,12 @@ def build_model(settings: LVMTraining, grammar: SentenceConfig, seed: int) -> LV
 
 
 def steps_for(settings: LVMTraining, model: LVM, stream: SentenceStream, device: Device) -> Timed:
-    """How many steps the budget buys on this machine, from timed ones. Raises UserError for a budget of none."""
-    budget = parse_budget(settings.budget)
-    if budget.is_none:
-        raise UserError(f"--budget {settings.budget}: nothing is learned in no time; give 12m, or '400 steps'.")
-    num_timed = 1 if budget.steps else _NUM_TIMED
-    seconds = seconds_per_step(copy.deepcopy(model), NextToken(), stream, device, num_timed)
-    return Timed(budget.steps or max(1, int((budget.seconds or 0.0) / seconds)), seconds)
+    """How many steps the budget buys on this machine."""
+
+    def stream_of(batch_size: int) -> SentenceStream:
+        return stream.with_settings(replace(settings, batch_size=batch_size))
+
+    return code_training.steps_for(settings, model, NextToken(), stream_of, device)
 
 
 class Probe:
@@ -75,67 +65,15 @@ class Probe:
 
 
 def fit(
-    sitting: Sitting,
-    model: LVM,
-    stream: SentenceStream,
-    speaker: VisualSentences,
-    num_steps: int,
-    sketch: Callable[[Path], None],
-) -> Mapping[str, Any]:
-    """Train the model in place, once: later sittings load what came of it. `sketch` draws samples into a file."""
-    story = trained_once(
-        sitting.run, "training", model, lambda: _train(sitting, model, stream, speaker, num_steps, sketch)
-    )
-    model.to(speaker.device.torch_device).eval()
-    return story
-
-
-def _train(
-    sitting: Sitting,
+    sitting: Sitting[LVMTraining],
     model: LVM,
     stream: SentenceStream,
     speaker: VisualSentences,
     num_steps: int,
     sketch: Callable[[Path], None],
 ) -> dict[str, Any]:
-    run, held_out, ledger = sitting.run, Probe(stream, sitting.seed), Ledger(sitting.run, "training")
-    samples = run.path / "samples"
-    samples.mkdir(exist_ok=True)
-    every = max(1, num_steps // _NUM_PROBES)
-    with sitting.log.progress("Train", num_steps) as advance:
-
-        def look(_: nn.Module, step: int) -> dict[str, float]:
-            told = held_out.look(speaker)
-            sketch(samples / f"step-{step:06d}.png")
-            run.record("probe", step=step, **told)
-            return told
-
-        def on_step(report: StepReport) -> None:
-            run.record("step", step=report.step, **report.losses)
-            ledger.on_step()
-            advance(1, f"{report.losses['total']:.2f} nats a code")
-
-        result = train(
-            model, NextToken(), stream, plan=plan(stream.settings, num_steps, every, derive(sitting.seed, "train")),
-            device=speaker.device, folder=run.scratch("training"), probes=[look], on_step=on_step,
-        )  # fmt: skip
-    ledger.close()
-    return {
-        "steps": result.num_steps,
-        "sentences": result.num_steps * stream.settings.batch_size,
-        "tokens": result.num_steps * stream.settings.batch_size * model.longest,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "probes": list(result.probes),
-    }
-
-
-def plan(settings: LVMTraining, num_steps: int, probe_every: int, seed: int) -> Plan:
-    return Plan(
-        num_steps=num_steps, lr=settings.lr, num_warmup=max(1, num_steps // 20), weight_decay=0.05, seed=seed,
-        probe_every=probe_every, checkpoint_every_seconds=20.0,
-    )  # fmt: skip
-
-
-def losses_of(run: RunFolder) -> list[tuple[int, float]]:
-    """Step and loss of every step; of a step that was taken twice, after a kill, the last."""
-    return sorted({entry["step"]: entry["total"] for entry in run.records("step")}.items())
+    """Train the model in place, once: later sittings load what came of it. `sketch` draws samples into a file."""
+    probe = Probe(stream, sitting.seed)
+    story = code_training.fit(sitting, model, NextToken(), stream, num_steps, lambda: probe.look(speaker), sketch)
+    sentences = story["steps"] * sitting.settings.batch_size
+    return {**story, "sentences": sentences, "tokens": sentences * model.longest}

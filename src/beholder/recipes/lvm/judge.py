@@ -8,22 +8,23 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from beholder.recipes.lvm.codes import CodeTables
+from beholder.evaluate.resample import mean_interval
+from beholder.recipes.coded_pictures import CodeTables
 from beholder.recipes.lvm.material import Material
 from beholder.recipes.lvm.questions import Questions
-from beholder.recipes.lvm.sitting import Sitting
+from beholder.recipes.lvm.settings import LVMTraining
 from beholder.recipes.lvm.stream import SentenceStream
+from beholder.recipes.sitting import Sitting
 from beholder.runtime.seed import numpy_generator
 from beholder.tasks.visual_sentences import VisualSentences
 
-_NUM_DRAWS = 2000
 _MOST_CLASSES, _PER_CLASS, _SHOTS = 10, 4, 3
 
 Pictures = UInt8[np.ndarray, "q S S 3"]
 
 
 def judge(
-    sitting: Sitting, questions: Sequence[Questions], stream: SentenceStream, speaker: VisualSentences
+    sitting: Sitting[LVMTraining], questions: Sequence[Questions], stream: SentenceStream, speaker: VisualSentences
 ) -> dict[str, Any]:
     """By task: the score of completions and of what they are compared with, and what examples are worth."""
     told: dict[str, Any] = {}
@@ -87,16 +88,20 @@ def judge_task(
         "metric": "IoU" if task == "masks" else "PSNR (dB)",
         "num_questions": len(questions.asked),
         "score": _mean(ours),
-        "interval": interval(ours, generator),
+        "interval": mean_interval(ours, generator),
         "rivals": {
-            name: {"score": _mean(values), "gain": _mean(ours - values), "interval": interval(ours - values, generator)}
+            name: {
+                "score": _mean(values),
+                "gain": _mean(ours - values),
+                "interval": mean_interval(ours - values, generator),
+            }
             for name, values in scored.items()
         },
         "tokenizer": _mean(ceiling),
         "nearest_examples": {
             "score": _mean(near),
             "gain": _mean(near - ours),
-            "interval": interval(near - ours, generator),
+            "interval": mean_interval(near - ours, generator),
         },
         "scores_by_examples": {str(count): _mean(values) for count, values in by_count.items()},
         "nats_by_examples": {str(count): _mean(values) for count, values in right.items()},
@@ -104,7 +109,7 @@ def judge_task(
             name: {
                 "nats": _mean(values),
                 "harm": _mean(values - right[most]),
-                "interval": interval(values - right[most], generator),
+                "interval": mean_interval(values - right[most], generator),
                 "score": _mean(score(task, painted(misled[name]), truth)),
             }
             for name, values in wrong.items()
@@ -147,13 +152,6 @@ def judge_classes(
     if not asked:
         return None
     return {"accuracy": right / asked, "chance": 1 / len(names), "num_questions": asked, "examples": shots}
-
-
-def interval(values: np.ndarray, generator: np.random.Generator) -> list[float]:
-    """95 % interval of the mean under redrawn questions."""
-    drawn = generator.integers(0, len(values), (_NUM_DRAWS, len(values)))
-    low, high = np.percentile(values[drawn].mean(1), [2.5, 97.5])
-    return [float(low), float(high)]
 
 
 def _mean(values: np.ndarray) -> float:

@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Int
 
-from beholder.recipes.lvm.codes import CodeTables, sides
+from beholder.recipes.coded_pictures import CodeTables
+from beholder.recipes.lvm.codes import code_pair, sides
 from beholder.recipes.lvm.material import Material
 from beholder.recipes.lvm.settings import PAIRED
 from beholder.recipes.lvm.stream import SentenceStream, draw
+from beholder.recipes.nearest import likeness
 from beholder.runtime.seed import numpy_generator
-
-_SMALL = 16
-"""Side at which pictures are compared to find the nearest."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,12 @@ class Questions:
         rows = []
         for place, examples in zip(self.asked.tolist(), self.examples.tolist(), strict=True):
             shown = examples[:num_examples]
-            pairs = [tables.pair(task or self.task, one, 0) for one in shown]
+            pairs = [code_pair(tables, task or self.task, one, 0) for one in shown]
             answers = [pair[1] for pair in pairs]
             if is_shuffled:
                 answers = answers[1:] + answers[:1]
             told = [part for pair, answer in zip(pairs, answers, strict=True) for part in (pair[0], answer)]
-            rows.append(np.stack([*told, tables.pair(self.task, place, 0)[0]]))
+            rows.append(np.stack([*told, code_pair(tables, self.task, place, 0)[0]]))
         return np.stack(rows)
 
     def answers(self, tables: CodeTables) -> Int[np.ndarray, "q codes"]:
@@ -55,7 +54,7 @@ class Questions:
 
     def told(self, tables: CodeTables, places: np.ndarray, side: int) -> Int[np.ndarray, "q codes"]:
         """Questions (side 0) or answers (side 1) of those places, as codes."""
-        return np.stack([tables.pair(self.task, int(place), 0)[side] for place in places])
+        return np.stack([code_pair(tables, self.task, int(place), 0)[side] for place in places])
 
     def pictures(self, tables: CodeTables, places: Sequence[int] | np.ndarray, side: int) -> np.ndarray:
         """Questions (side 0) or answers (side 1) of those places, as pictures."""
@@ -86,20 +85,6 @@ def ask(
     asked = np.sort(generator.choice(asked, min(num_asked, len(asked)), replace=False))
     examples = np.stack([draw(known, num_examples, generator) for _ in asked])
     questions = tables.squares[sides(task)[0]]
-    seen = _thumbnails(questions, known)
-    order = np.argsort(-(_thumbnails(questions, asked) @ seen.T), axis=1, kind="stable")
+    order = np.argsort(-likeness(questions[asked], questions[known]), axis=1, kind="stable")
     nearest = known[order[:, :num_examples]]
     return Questions(task, asked, examples, nearest)
-
-
-def _thumbnails(squares: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Pictures at 16 x 16, less their mean, of unit length: what cosines compare."""
-    side = squares.shape[1]
-    edges = np.linspace(0, side, min(_SMALL, side) + 1).astype(int)
-    rows = []
-    for place in places:
-        picture = squares[int(place)].astype(np.float32)
-        blocks = np.add.reduceat(np.add.reduceat(picture, edges[:-1], axis=0), edges[:-1], axis=1).ravel()
-        blocks -= blocks.mean()
-        rows.append(blocks / max(float(np.linalg.norm(blocks)), 1e-6))
-    return np.stack(rows)

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from beholder.recipes.lvm.codes import CodeTables
+from beholder.recipes.coded_pictures import CodeTables
+from beholder.recipes.lvm.codes import code_pair
 from beholder.recipes.lvm.material import Material
 from beholder.recipes.lvm.settings import PAIRED, WEIGHTS, LVMTraining
 from beholder.runtime.seed import numpy_generator
@@ -29,6 +30,10 @@ class SentenceStream:
         pair = weigh_pictures([settings.question_weight, 1.0] * (settings.num_pictures // 2), grammar)
         row = weigh_pictures([1.0] * settings.num_pictures, grammar)
         self._weights = {task: pair if task in PAIRED else row for task in material.tasks}
+
+    def with_settings(self, settings: LVMTraining) -> SentenceStream:
+        """The same sentences in other batches."""
+        return SentenceStream(self.material, self.tables, self.grammar, settings, self.seed)
 
     def batch(self, step: int) -> Batch:
         """ "tokens": int64 B T; "weights": float B T, how much each counts as something to foretell."""
@@ -52,7 +57,7 @@ class SentenceStream:
             turns = generator.integers(0, views, len(places))
             if last is not None:
                 places[-1], turns[-1] = last, 0
-            pairs = [self.tables.pair(task, int(p), int(v)) for p, v in zip(places, turns, strict=True)]
+            pairs = [code_pair(self.tables, task, int(p), int(v)) for p, v in zip(places, turns, strict=True)]
             return np.concatenate(pairs)
         places = self._row(task, num, generator, last)
         turns = generator.integers(0, views, num) if task != "frames" else np.zeros(num, np.int64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,19 +14,17 @@ from beholder.evaluate.report_sentences import headline, write_sentences_report
 from beholder.models.lvm import LVM
 from beholder.pretrained.part_folder import SENTENCES, Part, save_part
 from beholder.recipes.adapt.pace import Timed
-from beholder.recipes.lvm.fit import losses_of
+from beholder.recipes.code_training import costs_of, course
 from beholder.recipes.lvm.material import Material
 from beholder.recipes.lvm.settings import WEIGHTS, LVMTraining
-from beholder.recipes.lvm.sheets import as_png
-from beholder.recipes.lvm.sitting import Sitting
+from beholder.recipes.rows_of_pictures import as_png
+from beholder.recipes.sitting import Sitting
 from beholder.runtime.energy import Cost
 from beholder.runtime.files import told_kindly
 from beholder.runtime.log import energy, spent
 from beholder.runtime.machine import machine
 from beholder.runtime.run_folder import RunFolder
 from beholder.version import VERSION
-
-_NUM_POINTS = 200
 
 
 @dataclass(frozen=True)
@@ -42,13 +40,11 @@ class Finished:
     timed: Timed
 
 
-def tell(sitting: Sitting, asked: Mapping[str, Any], done: Finished) -> dict[str, Any]:
+def tell(sitting: Sitting[LVMTraining], asked: Mapping[str, Any], done: Finished) -> dict[str, Any]:
     """Everything that is written at the end; `results.json` comes last and marks the run as finished."""
     run, settings, log = sitting.run, sitting.settings, sitting.log
     story, probes = done.story, done.story["probes"]
-    losses = losses_of(run)
-    costs = run.costs()
-    total = sum(costs.values(), Cost())
+    total = sum(run.costs().values(), Cost())
     last = {name: value for name, value in probes[-1].items() if name != "step"} if probes else {}
     results: dict[str, Any] = {
         "version": VERSION,
@@ -64,25 +60,12 @@ def tell(sitting: Sitting, asked: Mapping[str, Any], done: Finished) -> dict[str
         "training": {
             "backbone": f"A model of visual sentences ({settings.size}, {story['parameters']:,} parameters)",
             "objective": "foretelling the next code of sentences of " + ", ".join(done.material.tasks),
-            "steps": story["steps"],
             "sentences": story["sentences"],
             "tokens": story["tokens"],
-            "parameters": story["parameters"],
-            "seconds": costs["training"].seconds if "training" in costs else None,
-            "losses": [list(point) for point in losses[:: max(1, len(losses) // _NUM_POINTS)]],
-            "probes": [
-                {"name": f"Nats a code, {task}", "values": [[one["step"], one[task]] for one in probes]}
-                for task in last
-            ],
+            **course(run, story, "Nats a code"),
         },
         "sheets": [{"task": task, "picture": f"sheet-{task}"} for task in done.sheets],
-        "cost": {
-            "rows": [
-                {"stage": name, **asdict(cost), "estimated_seconds": done.timed.seconds if name == "training" else None}
-                for name, cost in costs.items()
-            ],
-            "total": asdict(total),
-        },
+        "cost": costs_of(run, {"training": done.timed.seconds}),
         "wall_seconds": total.seconds,
     }
     pictures = {f"sheet-{task}": as_png(pixels) for task, pixels in done.sheets.items()}
@@ -121,17 +104,8 @@ def command(asked: Mapping[str, Any], settings: LVMTraining, run: RunFolder) -> 
 
 
 def _data(asked: Mapping[str, Any], material: Material) -> dict[str, Any]:
-    num_held = int(material.is_held_out.sum())
     notes = [f"{len(material.masks):,} pictures have a mask"] if material.masks else []
-    return {
-        "folder": asked["data"],
-        "description": material.description,
-        "num_found": len(material.samples) + material.num_refused,
-        "num_kept": len(material.samples),
-        "num_quarantined": material.num_refused,
-        "split": {"train": len(material.samples) - num_held, "test": num_held},
-        "notes": notes,
-    }
+    return {"folder": asked["data"], **material.collection.facts, "notes": notes}
 
 
 def _card(results: Mapping[str, Any], done: Finished) -> str:

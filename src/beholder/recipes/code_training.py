@@ -1,0 +1,170 @@
+"""Training of a model that reads codes: how many steps the budget buys, and the steps, with samples along the way."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from torch import nn
+
+from beholder.data.stream import Stream
+from beholder.recipes.adapt.pace import Timed, seconds_per_step
+from beholder.recipes.adapt.settings import parse_budget
+from beholder.recipes.sitting import Sitting
+from beholder.recipes.trained_once import trained_once
+from beholder.runtime.device import Device
+from beholder.runtime.energy import Cost
+from beholder.runtime.ledger import Ledger
+from beholder.runtime.memory import in_memory
+from beholder.runtime.run_folder import RunFolder
+from beholder.runtime.seed import derive
+from beholder.train.loop import Plan, train
+from beholder.train.step import StepReport
+from beholder.types import UserError
+
+NUM_PROBES = 8
+"""Looks on the way."""
+_NUM_TIMED = 3
+_MOST_POINTS = 200
+
+
+@runtime_checkable
+class CodeTraining(Protocol):
+    """What such a recipe's settings have in common."""
+
+    @property
+    def budget(self) -> str:
+        """A time such as "90s", "5m", "2h", or "400 steps"."""
+        ...
+
+    @property
+    def batch_size(self) -> int: ...
+
+    @property
+    def lr(self) -> float: ...
+
+
+def steps_for(
+    settings: CodeTraining,
+    model: nn.Module,
+    objective: nn.Module,
+    make_stream: Callable[[int], Stream],
+    device: Device,
+    option: str = "batch_size",
+) -> Timed:
+    """How many steps the budget buys on this machine, from timed ones. `make_stream` gives one of that batch size.
+
+    Raises UserError for a budget of none, and where memory does not hold a batch, with the `option` that would mend it.
+    """
+    budget = parse_budget(settings.budget)
+    if budget.is_none:
+        raise UserError(f"--budget {settings.budget}: nothing is learned in no time; give 12m, or '400 steps'.")
+
+    def seconds(batch_size: int, num_timed: int) -> float:
+        return seconds_per_step(
+            copy.deepcopy(model), copy.deepcopy(objective), make_stream(batch_size), device, num_timed
+        )
+
+    num_timed = 1 if budget.steps else _NUM_TIMED
+    each = in_memory(lambda size: seconds(size, num_timed), settings.batch_size, "rows of a batch", option)
+    return Timed(budget.steps or max(1, int((budget.seconds or 0.0) / each)), each)
+
+
+def fit(
+    sitting: Sitting[Any],
+    model: nn.Module,
+    objective: nn.Module,
+    stream: Stream,
+    num_steps: int,
+    look: Callable[[], Mapping[str, float]],
+    sketch: Callable[[Path], None],
+    unit: str = "nats a code",
+) -> dict[str, Any]:
+    """Train the model in place, once: later sittings load what came of it. The story is JSON values.
+
+    `look` gives figures of held-out pictures, `sketch` draws samples into a file; both are asked now and then. `unit`
+    is that of the loss.
+    """
+    story = trained_once(
+        sitting.run, "training", model,
+        lambda: _train(sitting, model, objective, stream, num_steps, look, sketch, unit),
+    )  # fmt: skip
+    model.to(sitting.device.torch_device).eval()
+    return story
+
+
+def _train(
+    sitting: Sitting[Any],
+    model: nn.Module,
+    objective: nn.Module,
+    stream: Stream,
+    num_steps: int,
+    look: Callable[[], Mapping[str, float]],
+    sketch: Callable[[Path], None],
+    unit: str,
+) -> dict[str, Any]:
+    run, ledger = sitting.run, Ledger(sitting.run, "training")
+    samples = run.path / "samples"
+    samples.mkdir(exist_ok=True)
+    with sitting.log.progress("Train", num_steps) as advance:
+
+        def probe(_: nn.Module, step: int) -> Mapping[str, float]:
+            told = look()
+            sketch(samples / f"step-{step:06d}.png")
+            run.record("probe", step=step, **told)
+            return told
+
+        def on_step(report: StepReport) -> None:
+            run.record("step", step=report.step, **report.losses)
+            ledger.on_step()
+            advance(1, f"{report.losses['total']:.2f} {unit}")
+
+        result = train(
+            model, objective, stream, plan=plan(sitting.settings, num_steps, derive(sitting.seed, "train")),
+            device=sitting.device, folder=run.scratch("training"), probes=[probe], on_step=on_step,
+        )  # fmt: skip
+    ledger.close()
+    return {
+        "steps": result.num_steps,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "probes": list(result.probes),
+    }
+
+
+def plan(settings: CodeTraining, num_steps: int, seed: int) -> Plan:
+    """The course of such a training."""
+    return Plan(
+        num_steps=num_steps, lr=settings.lr, num_warmup=max(1, num_steps // 20), weight_decay=0.05, seed=seed,
+        probe_every=max(1, num_steps // NUM_PROBES), checkpoint_every_seconds=20.0,
+    )  # fmt: skip
+
+
+def course(run: RunFolder, story: Mapping[str, Any], title: str) -> dict[str, Any]:
+    """What a report tells of the training: steps, seconds, losses and probes, each of these by its `title` and name."""
+    losses = losses_of(run)
+    costs, probes = run.costs(), story["probes"]
+    names = [name for name in (probes[-1] if probes else {}) if name != "step"]
+    return {
+        "steps": story["steps"],
+        "parameters": story["parameters"],
+        "seconds": costs["training"].seconds if "training" in costs else None,
+        "losses": [list(point) for point in losses[:: max(1, len(losses) // _MOST_POINTS)]],
+        "probes": [
+            {"name": f"{title}, {name}", "values": [[one["step"], one[name]] for one in probes]} for name in names
+        ],
+    }
+
+
+def costs_of(run: RunFolder, estimated: Mapping[str, float]) -> dict[str, Any]:
+    """What a report tells of the costs: each stage's beside the seconds that were estimated, and all of them."""
+    costs = run.costs()
+    rows = [{"stage": name, **asdict(cost), "estimated_seconds": estimated.get(name)} for name, cost in costs.items()]
+    return {"rows": rows, "total": asdict(sum(costs.values(), Cost()))}
+
+
+def losses_of(run: RunFolder) -> list[tuple[int, float]]:
+    """Step and loss of every step; of a step that was taken twice, after a kill, the last."""
+    return sorted({entry["step"]: entry["total"] for entry in run.records("step")}.items())

@@ -1,0 +1,104 @@
+"""`train_masked`: masked visual tokens, on a tokenizer of one's own (MaskGIT: Chang et al. 2022, arXiv 2202.04200).
+
+    beholder train masked --data photos/ --tokenizer runs/tok --out runs/masked
+
+Hardware: any CPU for the sizes tiny and small with pictures of 64 codes, a GPU for base.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from beholder.config import from_json, to_json
+from beholder.data.decode import Limits
+from beholder.pretrained.part_folder import CODEC, Part, check_codec, open_part
+from beholder.recipes.adapt.pace import Timed
+from beholder.recipes.adapt.settings import parse_budget
+from beholder.recipes.coded_pictures import PLAIN, encode_once, look_plainly
+from beholder.recipes.masked.fit import build_model, fit, steps_for, stream_of
+from beholder.recipes.masked.holes import put_holes
+from beholder.recipes.masked.judge import judge
+from beholder.recipes.masked.material import gather
+from beholder.recipes.masked.settings import MaskedTraining, check
+from beholder.recipes.masked.sheets import sketch
+from beholder.recipes.masked.tell import Finished, tell
+from beholder.recipes.sitting import Sitting
+from beholder.runtime.device import pick_device
+from beholder.runtime.files import refuse_inside
+from beholder.runtime.log import Log, duration
+from beholder.runtime.run_folder import RunFolder
+from beholder.tasks.masked_pictures import MaskedPictures
+from beholder.tasks.picture_codes import PictureCodes
+
+
+def train_masked(
+    data: str | Path,
+    *,
+    tokenizer: str | Path,
+    out: str | Path,
+    settings: MaskedTraining | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
+    log: Log | None = None,
+) -> dict[str, Any]:
+    """Train a model of masked pictures on the folder's pictures, judge it on a tenth that is held out, and write the
+    run folder `out` with its `model/`, `report.html` and `samples/`; an unfinished run there goes on. Gives what
+    stands in `results.json`.
+
+    `tokenizer`: the run or model folder of an image codec. Classes and captions are learned as something to ask for
+    where the data have them. Raises UserError for what cannot work.
+    """
+    log, out = log or Log(quiet=True), Path(out)
+    settings = from_json(MaskedTraining, to_json(settings or MaskedTraining()))
+    check(settings)
+    parse_budget(settings.budget)
+    refuse_inside(out, Path(data))
+    codec = open_part(tokenizer, CODEC, "--tokenizer")
+    asked = {
+        "recipe": "train_masked",
+        "data": str(data),
+        "tokenizer": str(tokenizer),
+        **to_json(settings),
+        "seed": seed,
+    }
+    with RunFolder.open(out, asked) as run:
+        limits = Limits(max_pixels=max_pixels, min_side=codec.config.stride)
+        sitting = Sitting(Path(data), settings, seed, run, pick_device(device, threads), limits, log)
+        check_codec(run.resolve("codec", lambda: codec.fingerprint), codec, out)
+        return _run(sitting, codec, asked)
+
+
+def _run(sitting: Sitting[MaskedTraining], codec: Part, asked: dict[str, Any]) -> dict[str, Any]:
+    settings, seed, run, device, log = sitting.settings, sitting.seed, sitting.run, sitting.device, sitting.log
+    with run.charged("reading"):
+        material = gather(sitting, codec.facts)
+    num_held, count = int(material.collection.is_held_out.sum()), len(material.collection.samples)
+    told = [f"{len(material.labels)} classes" if material.labels else "no classes"]
+    told.append("captions" if material.captions else "no captions")
+    log.stage("Learn", f"{', '.join(told)} to ask by; {num_held:,} of {count:,} pictures held out")
+    pictures = PictureCodes(codec, device)
+    with run.charged("encoding"):
+        look = look_plainly(material.collection, pictures, sitting.limits)
+        tables = encode_once(sitting, pictures, look, [PLAIN], count)
+    model = build_model(settings, material, pictures, seed)
+
+    def stream(batch_size: int) -> Any:
+        return stream_of(sitting, material, tables, batch_size)
+
+    timed = Timed(**run.resolve("timed", lambda: to_json(steps_for(settings, model, stream, device))))
+    log.stage(
+        "Estimate",
+        f"{timed.steps:,} steps of {timed.seconds_per_step:.2f} s, {duration(timed.seconds)}, on {device.reason}",
+    )
+    painter = MaskedPictures(model.to(device.torch_device), pictures, material.labels, material.captions, device)
+    holed = put_holes(material, tables, settings.num_judged, seed)
+    story = fit(
+        sitting, painter, stream(settings.batch_size), timed.steps,
+        lambda path: sketch(path, painter, settings, material, tables, holed),
+    )  # fmt: skip
+    with run.charged("judging"):
+        judged, sheets = judge(sitting, holed, material, tables, painter)
+    return tell(sitting, asked, Finished(material, codec, painter, story, judged, sheets, timed))

@@ -1,0 +1,49 @@
+"""Pictures in rows on white, as a PNG: what samples along the way and sheets of a report look like."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from beholder.runtime.files import write_whole
+
+_GAP, _WIDE_GAP, _LEAST_SIDE = 3, 14, 72
+
+
+def lay_out(
+    rows: Sequence[Sequence[UInt8[np.ndarray, "S S 3"]]], wide_after: Collection[int] = ()
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Squares of one size, small ones enlarged; `wide_after` so many pictures the gap is wide."""
+    side = len(rows[0][0])
+    times = max(1, -(-_LEAST_SIDE // side))
+    step = side * times
+    lefts = [number * (step + _GAP) + (_WIDE_GAP - _GAP) * sum(number >= after for after in wide_after)
+             for number in range(len(rows[0]))]  # fmt: skip
+    whole = np.full((len(rows) * (step + _GAP) - _GAP, lefts[-1] + step, 3), 255, np.uint8)
+    for number, row in enumerate(rows):
+        top = number * (step + _GAP)
+        for left, picture in zip(lefts, row, strict=True):
+            whole[top : top + step, left : left + step] = picture.repeat(times, 0).repeat(times, 1)
+    return whole
+
+
+def stack(sheets: list[np.ndarray]) -> UInt8[np.ndarray, "H W 3"]:
+    """Sheets of one width below each other."""
+    gap = np.full((_WIDE_GAP, sheets[0].shape[1], 3), 255, np.uint8)
+    return np.concatenate([part for one in sheets for part in (one, gap)][:-1])
+
+
+def as_png(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG", optimize=True)
+    return stream.getvalue()
+
+
+def write_sheet(path: Path, pixels: UInt8[np.ndarray, "H W 3"]) -> None:
+    """Into a PNG file."""
+    write_whole(path, lambda temporary: Image.fromarray(pixels).save(temporary, "PNG"))

@@ -1,0 +1,86 @@
+"""Stage: the model learns captions and pictures within its budget, with a look at held-out pairs on the way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from beholder.models.dalle import TextToImage, TextToImageConfig, build_text_to_image
+from beholder.models.lvm import TRUNKS
+from beholder.objectives.next_token import NextToken
+from beholder.recipes import code_training
+from beholder.recipes.adapt.pace import Timed
+from beholder.recipes.coded_pictures import PLAIN, CodeTables
+from beholder.recipes.sitting import Sitting
+from beholder.recipes.text_to_image.judge import ask
+from beholder.recipes.text_to_image.material import Material
+from beholder.recipes.text_to_image.settings import TextToImageTraining
+from beholder.recipes.text_to_image.sheets import captioned_sheet
+from beholder.recipes.text_to_image.stream import CaptionedStream
+from beholder.runtime.seed import derive, seed_everything
+from beholder.tasks.captioned_pictures import USUAL, CaptionedPictures
+from beholder.tasks.provenance import describe_origin, write_picture
+from beholder.tokenizers.captioned import CaptionedConfig
+from beholder.train.loop import Stream
+
+_NUM_LOOKED, _NUM_SKETCHED, _NUM_EACH = 48, 6, 4
+"""Held-out pairs that a look reads; captions that are drawn on the way, and how often each."""
+
+
+def build_model(settings: TextToImageTraining, grammar: CaptionedConfig, seed: int) -> TextToImage:
+    """A fresh model for these rows."""
+    seed_everything(seed, "model")
+    return build_text_to_image(
+        TextToImageConfig(
+            grammar.num_codes, grammar.grid, grammar.num_words, grammar.longest, grammar.vocabulary_size, settings.form,
+            TRUNKS[settings.size],
+        )
+    )  # fmt: skip
+
+
+def steps_for(sitting: Sitting[TextToImageTraining], model: TextToImage, stream: CaptionedStream) -> Timed:
+    """How many steps the budget buys on this machine."""
+
+    def stream_of(batch_size: int) -> Stream:
+        return replace(stream, batch_size=batch_size)
+
+    return code_training.steps_for(sitting.settings, model, NextToken(), stream_of, sitting.device, "--batch-size")
+
+
+def fit(
+    sitting: Sitting[TextToImageTraining], material: Material, tables: CodeTables, stream: CaptionedStream,
+    drawer: CaptionedPictures, num_steps: int,
+) -> dict[str, Any]:  # fmt: skip
+    """Train the model in place, once: later sittings load what came of it."""
+    places = ask(material, _NUM_LOOKED, derive(sitting.seed, "looked"))
+    texts = [material.texts[place] for place in places]
+    codes = np.stack([tables.plain(int(place), 0) for place in places])
+
+    def look() -> dict[str, float]:
+        return {
+            "own caption": float(drawer.nats(texts, codes).mean()),
+            "no caption": float(drawer.nats([""] * len(texts), codes).mean()),
+        }
+
+    def sketch(path: Path) -> None:
+        drawn = sketch_of(sitting, material, tables, drawer, places[:_NUM_SKETCHED])
+        origin = describe_origin("train text-to-image", f"unfinished: {path.stem}", sitting.seed, texts[:_NUM_SKETCHED])
+        write_picture(path, drawn, origin)
+
+    story = code_training.fit(sitting, drawer.model, NextToken(), stream, num_steps, look, sketch, "nats a token")
+    return {**story, "pairs": story["steps"] * stream.batch_size}
+
+
+def sketch_of(
+    sitting: Sitting[TextToImageTraining], material: Material, tables: CodeTables, drawer: CaptionedPictures,
+    places: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """A sheet of what is drawn for the captions of those pictures, beside these."""
+    texts = [material.texts[place] for place in places]
+    wanted = [text for text in texts for _ in range(_NUM_EACH)]
+    drawn = drawer.pictures.decode(drawer.draw(wanted, USUAL, sitting.settings.guidance))
+    true = np.stack([tables.squares[PLAIN][place] for place in places])
+    return captioned_sheet(texts, true, drawn.reshape(len(texts), _NUM_EACH, *drawn.shape[1:]))

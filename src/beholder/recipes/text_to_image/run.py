@@ -1,0 +1,127 @@
+"""`train_text_to_image`: captions to pictures, on a tokenizer of one's own (DALL-E: Ramesh et al. 2021, arXiv
+2102.12092).
+
+    beholder train text-to-image --data pairs/ --tokenizer runs/tok --out runs/draw
+
+Hardware: any CPU for the size tiny with pictures of 64 codes, a GPU for base.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from beholder.config import from_json, to_json
+from beholder.data.decode import Limits
+from beholder.pretrained.part_folder import CODEC, Part, check_codec, open_part
+from beholder.recipes.adapt.arrays import create_array
+from beholder.recipes.adapt.pace import Timed
+from beholder.recipes.adapt.settings import parse_budget
+from beholder.recipes.coded_pictures import PLAIN, CodeTables, encode_once, look_plainly
+from beholder.recipes.sitting import Sitting
+from beholder.recipes.text_to_image.fit import build_model, fit, steps_for
+from beholder.recipes.text_to_image.judge import draw_all, judge
+from beholder.recipes.text_to_image.material import gather
+from beholder.recipes.text_to_image.reranker import train_reranker
+from beholder.recipes.text_to_image.scorer import fit_scorer
+from beholder.recipes.text_to_image.settings import TextToImageTraining, check
+from beholder.recipes.text_to_image.stream import CaptionedStream
+from beholder.recipes.text_to_image.tell import Finished, tell
+from beholder.runtime.device import pick_device
+from beholder.runtime.files import refuse_inside
+from beholder.runtime.log import Log, duration
+from beholder.runtime.run_folder import RunFolder
+from beholder.runtime.seed import derive
+from beholder.tasks.captioned_pictures import CaptionedPictures
+from beholder.tasks.picture_codes import PictureCodes
+from beholder.tokenizers.captioned import config_of
+
+_AT_ONCE = 64
+
+
+def train_text_to_image(
+    data: str | Path,
+    *,
+    tokenizer: str | Path,
+    out: str | Path,
+    settings: TextToImageTraining | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
+    log: Log | None = None,
+) -> dict[str, Any]:
+    """Train a model that draws what captions say on the folder's pairs, and one that chooses among what is drawn; judge
+    them on pairs that are held out, and write the run folder `out` with its `model/`, `report.html` and `samples/`; an
+    unfinished run there goes on. Gives what stands in `results.json`.
+
+    `data`: pictures with a text each (`x.png` + `x.txt`, or a table with a column text, caption or captions), or with a
+    class, whose name is then the caption. `tokenizer`: the run or model folder of an image codec. Raises UserError for
+    what cannot work.
+    """
+    log, out, settings = log or Log(quiet=True), Path(out), settings or TextToImageTraining()
+    settings = from_json(TextToImageTraining, to_json(settings))
+    check(settings)
+    parse_budget(settings.budget)
+    refuse_inside(out, Path(data))
+    codec = open_part(tokenizer, CODEC, "--tokenizer")
+    asked = {
+        "recipe": "train_text_to_image", "data": str(data), "tokenizer": str(tokenizer), **to_json(settings),
+        "seed": seed,
+    }  # fmt: skip
+    with RunFolder.open(out, asked) as run:
+        limits = Limits(max_pixels=max_pixels, min_side=codec.config.stride)
+        sitting = Sitting(Path(data), settings, seed, run, pick_device(device, threads), limits, log)
+        check_codec(run.resolve("codec", lambda: codec.fingerprint), codec, out)
+        return _run(sitting, codec, asked)
+
+
+def _run(sitting: Sitting[TextToImageTraining], codec: Part, asked: dict[str, Any]) -> dict[str, Any]:
+    settings, seed, run, device, log = sitting.settings, sitting.seed, sitting.run, sitting.device, sitting.log
+    with run.charged("reading"):
+        material = gather(sitting, codec.facts)
+    num_held, captions = int(material.collection.is_held_out.sum()), material.captions
+    log.stage("Captions", f"{len(set(material.texts)):,} different ones of {len(captions.words):,} words, "
+              f"{captions.longest} tokens each; {num_held:,} of {len(material.texts):,} pairs held out")  # fmt: skip
+    pictures = PictureCodes(codec, device)
+    with run.charged("encoding"):
+        look = look_plainly(material.collection, pictures, sitting.limits, settings.num_views)
+        tables = encode_once(sitting, pictures, look, [PLAIN], len(material.texts), settings.num_views)
+        painted = _paint_once(sitting, pictures, tables)
+    grammar = config_of(captions, pictures.num_codes, pictures.grid)
+    stream = CaptionedStream(material, tables, grammar, settings, settings.batch_size, derive(seed, "stream"))
+    model = build_model(settings, grammar, seed)
+    timed = Timed(**run.resolve("timed", lambda: to_json(steps_for(sitting, model, stream))))
+    more = f", and {settings.reranker_share:.0%} more for the reranker" if settings.reranker_share else ""
+    log.stage(
+        "Estimate",
+        f"{timed.steps:,} steps of {timed.seconds_per_step:.2f} s, {duration(timed.seconds)}{more}, on {device.reason}",
+    )
+    drawer = CaptionedPictures(model.to(device.torch_device), pictures, captions, grammar, device)
+    story = fit(sitting, material, tables, stream, drawer, timed.steps)
+    squares = tables.squares[PLAIN]
+    chooser = train_reranker(sitting, material, squares, painted, timed.seconds)
+    with run.charged("judging"):
+        scorer = fit_scorer(material, squares, painted, seed)
+        asked_of = draw_all(sitting, material, drawer, chooser[0] if chooser else None, painted)
+        judged = run.stage("judged", lambda: judge(sitting, material, tables, drawer, scorer, asked_of, painted))
+    return tell(sitting, asked, Finished(material, tables, codec, model, story, chooser, judged, asked_of, timed))
+
+
+def _paint_once(sitting: Sitting[TextToImageTraining], pictures: PictureCodes, tables: CodeTables) -> np.ndarray:
+    """Every picture as the tokenizer paints it from its codes: uint8 n S S 3, mapped from a file."""
+    path = sitting.run.scratch("codes") / "painted.npy"
+    if not path.exists():
+        codes = tables.tables[PLAIN][:, 0]
+        part = path.with_suffix(".part.npy")
+        painted = create_array(part, np.uint8, tables.squares[PLAIN].shape)
+        with sitting.log.progress("Paint", len(codes)) as advance:
+            for first in range(0, len(codes), _AT_ONCE):
+                some = codes[first : first + _AT_ONCE]
+                painted[first : first + len(some)] = pictures.decode(some.astype(np.int64))
+                advance(len(some))
+        painted.flush()
+        part.replace(path)
+    return np.load(path, mmap_mode="r")
