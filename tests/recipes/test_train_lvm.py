@@ -18,14 +18,15 @@ from beholder.cli.main import main
 from beholder.data.decode import Limits
 from beholder.models.lvm import LVM
 from beholder.pretrained.part_folder import CODEC, Part, load_part
+from beholder.recipes.coded_pictures import CodeTables
 from beholder.recipes.lvm import train_lvm
-from beholder.recipes.lvm.codes import CodeTables, encode_all, sides
+from beholder.recipes.lvm.codes import encode_all, sides
 from beholder.recipes.lvm.judge import score
 from beholder.recipes.lvm.material import Material, gather
 from beholder.recipes.lvm.questions import ask
 from beholder.recipes.lvm.settings import LVMTraining, parse_tasks
-from beholder.recipes.lvm.sitting import Sitting
 from beholder.recipes.lvm.stream import SentenceStream
+from beholder.recipes.sitting import Sitting
 from beholder.runtime.device import pick_device
 from beholder.runtime.log import Log
 from beholder.runtime.run_folder import RunFolder
@@ -37,6 +38,7 @@ TASKS = ("plain", "edges", "grey", "rotate", "masks")
 QUICK = LVMTraining("debug", TASKS, budget="6 steps", num_pictures=6, batch_size=4, num_judged=2)
 LEFT = replace(QUICK, leave_out=("edges",))
 CPU = pick_device("cpu", 1)
+Looked = tuple[Sitting[LVMTraining], Material, CodeTables]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_blocks(tmp_path_factory.mktemp("photos") / "blocks", 40, has_masks=True)
 
 
-def sit(photos: Path, codec: Part, out: Path, settings: LVMTraining) -> tuple[Sitting, Material, CodeTables]:
+def sit(photos: Path, codec: Part, out: Path, settings: LVMTraining) -> Looked:
     run = RunFolder.open(out, {})
     sitting = Sitting(photos, settings, 0, run, CPU, Limits(), Log(quiet=True))
     material = gather(sitting, codec.facts)
@@ -57,32 +59,30 @@ def sit(photos: Path, codec: Part, out: Path, settings: LVMTraining) -> tuple[Si
 
 
 @pytest.fixture(scope="module")
-def looked(photos: Path, codec: Part, tmp_path_factory: pytest.TempPathFactory) -> tuple[Sitting, Material, CodeTables]:
+def looked(photos: Path, codec: Part, tmp_path_factory: pytest.TempPathFactory) -> Looked:
     return sit(photos, codec, tmp_path_factory.mktemp("run") / "r", QUICK)
 
 
 @pytest.fixture(scope="module")
-def stream(looked: tuple[Sitting, Material, CodeTables]) -> SentenceStream:
+def stream(looked: Looked) -> SentenceStream:
     return SentenceStream(looked[1], looked[2], GRAMMAR, QUICK, seed=3)
 
 
 class TestWhatIsLearned:
-    def test_masks_are_answers_and_no_pictures(self, looked: tuple[Sitting, Material, CodeTables]) -> None:
+    def test_masks_are_answers_and_no_pictures(self, looked: Looked) -> None:
         _, material, tables = looked
         assert len(material.samples) == len(material.masks) == 40 and "masks" in material.tasks
         assert sides("masks") == ("plain", "masks") and sides("grey") == ("grey", "plain")
         bright = np.asarray(tables.squares["plain"]).mean(3) > 127
         assert np.array_equal(np.asarray(tables.squares["masks"])[..., 0] == 255, bright)
 
-    def test_codes_are_those_of_the_tokenizer(self, looked: tuple[Sitting, Material, CodeTables], codec: Part) -> None:
+    def test_codes_are_those_of_the_tokenizer(self, looked: Looked, codec: Part) -> None:
         _, _, tables = looked
         for name, squares in tables.squares.items():
             pictures = PictureCodes(codec, CPU)
             assert np.array_equal(pictures.encode(np.asarray(squares)), np.asarray(tables.tables[name])[:, 0])
 
-    def test_the_second_view_is_the_mirrored_picture(
-        self, looked: tuple[Sitting, Material, CodeTables], codec: Part
-    ) -> None:
+    def test_the_second_view_is_the_mirrored_picture(self, looked: Looked, codec: Part) -> None:
         _, _, tables = looked
         mirrored = np.ascontiguousarray(np.asarray(tables.squares["plain"])[:, :, ::-1])
         assert np.array_equal(PictureCodes(codec, CPU).encode(mirrored), np.asarray(tables.tables["plain"])[:, 1])

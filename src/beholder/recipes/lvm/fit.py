@@ -15,8 +15,8 @@ from beholder.objectives.next_token import NextToken
 from beholder.recipes.adapt.pace import Timed, seconds_per_step
 from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.lvm.settings import PAIRED, LVMTraining
-from beholder.recipes.lvm.sitting import Sitting
 from beholder.recipes.lvm.stream import SentenceStream
+from beholder.recipes.sitting import Sitting
 from beholder.recipes.trained_once import trained_once
 from beholder.runtime.device import Device
 from beholder.runtime.ledger import Ledger
@@ -75,7 +75,7 @@ class Probe:
 
 
 def fit(
-    sitting: Sitting,
+    sitting: Sitting[LVMTraining],
     model: LVM,
     stream: SentenceStream,
     speaker: VisualSentences,
@@ -91,7 +91,7 @@ def fit(
 
 
 def _train(
-    sitting: Sitting,
+    sitting: Sitting[LVMTraining],
     model: LVM,
     stream: SentenceStream,
     speaker: VisualSentences,

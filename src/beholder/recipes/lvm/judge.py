@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from beholder.recipes.lvm.codes import CodeTables
+from beholder.recipes.coded_pictures import CodeTables
 from beholder.recipes.lvm.material import Material
 from beholder.recipes.lvm.questions import Questions
-from beholder.recipes.lvm.sitting import Sitting
+from beholder.recipes.lvm.settings import LVMTraining
 from beholder.recipes.lvm.stream import SentenceStream
+from beholder.recipes.sitting import Sitting
 from beholder.runtime.seed import numpy_generator
 from beholder.tasks.visual_sentences import VisualSentences
 
@@ -23,7 +24,7 @@ Pictures = UInt8[np.ndarray, "q S S 3"]
 
 
 def judge(
-    sitting: Sitting, questions: Sequence[Questions], stream: SentenceStream, speaker: VisualSentences
+    sitting: Sitting[LVMTraining], questions: Sequence[Questions], stream: SentenceStream, speaker: VisualSentences
 ) -> dict[str, Any]:
     """By task: the score of completions and of what they are compared with, and what examples are worth."""
     told: dict[str, Any] = {}

@@ -9,25 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from beholder.data.curate import curate
-from beholder.data.series import class_series, find_mask_files, frame_series, without_masks
-from beholder.data.sources import AUTO, Source, read_source
+from beholder.data.series import class_series, frame_series
+from beholder.recipes.coded_pictures import Collection, collect
 from beholder.recipes.lvm.settings import PAIRED, USUAL, LVMTraining
-from beholder.recipes.lvm.sitting import Sitting
-from beholder.recipes.tokenizer.pictures import FEWEST, groups_of, hold_out
+from beholder.recipes.sitting import Sitting
+from beholder.recipes.tokenizer.pictures import FEWEST
 from beholder.types import Sample, UserError
 
 
 @dataclass(frozen=True)
 class Material:
-    """The pictures of a run."""
+    """The pictures of a run, and what they are good for."""
 
-    description: str
-    samples: tuple[Sample, ...]
-    is_held_out: np.ndarray
-    """bool n; near-duplicates and groups are on one side, as for the tokenizer."""
-    masks: Mapping[int, Path]
-    """Of the pictures that have one, by their place."""
+    collection: Collection
     classes: Mapping[str, np.ndarray]
     """Places of each class that is large enough to fill a sentence."""
     frames: Sequence[np.ndarray]
@@ -36,61 +30,41 @@ class Material:
     """Those that are learned."""
     left_out: tuple[str, ...]
     """Those that are judged only."""
-    num_refused: int
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        return self.collection.samples
+
+    @property
+    def is_held_out(self) -> np.ndarray:
+        """Bool n."""
+        return self.collection.is_held_out
+
+    @property
+    def masks(self) -> Mapping[int, Path]:
+        """By the place of their picture."""
+        return self.collection.masks
 
     def places(self, is_held_out: bool, task: str = "plain") -> np.ndarray:
         """Pictures on one side that serve a task of pairs or plain sentences."""
-        places = np.flatnonzero(self.is_held_out == is_held_out)
+        places = self.collection.places(is_held_out)
         return places[np.isin(places, list(self.masks))] if task == "masks" else places
 
 
-def gather(sitting: Sitting, facts: Mapping[str, Any]) -> Material:
+def gather(sitting: Sitting[LVMTraining], facts: Mapping[str, Any]) -> Material:
     """Read and curate the folder. `facts` are the tokenizer's: what it held out of this folder is held out here too.
 
     Raises UserError for too few pictures, and for a task that they cannot serve.
     """
-    data, settings, run, log = sitting.data, sitting.settings, sitting.run, sitting.log
-    source = _read(data)
-    masks = find_mask_files(data)
-    kept = without_masks([sample.key for sample in source.samples], masks, data)
-    source = Source(
-        source.folder, source.layout, source.description, tuple(source.samples[place] for place in kept), source.refused
-    )
-    log.stage("Read", source.description)
-    curation = curate(
-        source,
-        run.scratch("survey"),
-        limits=sitting.limits, num_workers=sitting.device.num_threads,
-        log=log,
-        quarantine_file=run.path / "quarantine.jsonl",
-    )  # fmt: skip
-    samples = curation.samples
-    if len(samples) < FEWEST:
-        raise UserError(f"{data} has {len(samples)} readable pictures and at least {FEWEST} are needed; give more.")
-    keys, labels = [sample.key for sample in samples], [sample.label for sample in samples]
-    split = facts.get("split")
-    own = split["seed"] if isinstance(split, dict) and isinstance(split.get("seed"), int) else sitting.seed
-    is_held_out = hold_out(samples, groups_of(samples, curation.cluster), own)
-    known = np.flatnonzero(~is_held_out)
-    frames = [known[run_of] for run_of in frame_series([keys[place] for place in known], settings.num_pictures)]
-    learned = [None if held else label for label, held in zip(labels, is_held_out, strict=True)]
+    data, settings, collection = sitting.data, sitting.settings, collect(sitting, facts)
+    samples, known = collection.samples, collection.places(False)
+    frames = [known[run] for run in frame_series([samples[place].key for place in known], settings.num_pictures)]
+    held = collection.is_held_out
+    learned = [None if is_held else sample.label for sample, is_held in zip(samples, held, strict=True)]
     series = class_series(learned, settings.num_pictures)
-    found = {str(labels[places[0]]): places for places in series}
-    if is_held_out.all() or not is_held_out.any():
-        raise UserError(f"{data} holds one picture again and again, or one group, so that none can be held out.")
-    owned = {place: masks[key] for place, key in enumerate(keys) if key in masks}
-    tasks = _tasks(settings, data, owned, found if len(found) > 1 else {}, frames)
-    return Material(
-        source.description, samples, is_held_out, owned, found if "classes" in tasks else {}, frames, tasks,
-        settings.leave_out, len(curation.quarantine),
-    )  # fmt: skip
-
-
-def _read(data: Path) -> Source:
-    try:
-        return read_source(data, labels=AUTO)
-    except UserError:  # a folder without labels; what else is wrong with it is told next
-        return read_source(data)
+    found = {str(samples[places[0]].label): places for places in series}
+    tasks = _tasks(settings, data, collection.masks, found if len(found) > 1 else {}, frames)
+    return Material(collection, found if "classes" in tasks else {}, frames, tasks, settings.leave_out)
 
 
 def _tasks(

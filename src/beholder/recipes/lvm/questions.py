@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Int
 
-from beholder.recipes.lvm.codes import CodeTables, sides
+from beholder.recipes.coded_pictures import CodeTables
+from beholder.recipes.lvm.codes import code_pair, sides
 from beholder.recipes.lvm.material import Material
 from beholder.recipes.lvm.settings import PAIRED
 from beholder.recipes.lvm.stream import SentenceStream, draw
@@ -41,12 +42,12 @@ class Questions:
         rows = []
         for place, examples in zip(self.asked.tolist(), self.examples.tolist(), strict=True):
             shown = examples[:num_examples]
-            pairs = [tables.pair(task or self.task, one, 0) for one in shown]
+            pairs = [code_pair(tables, task or self.task, one, 0) for one in shown]
             answers = [pair[1] for pair in pairs]
             if is_shuffled:
                 answers = answers[1:] + answers[:1]
             told = [part for pair, answer in zip(pairs, answers, strict=True) for part in (pair[0], answer)]
-            rows.append(np.stack([*told, tables.pair(self.task, place, 0)[0]]))
+            rows.append(np.stack([*told, code_pair(tables, self.task, place, 0)[0]]))
         return np.stack(rows)
 
     def answers(self, tables: CodeTables) -> Int[np.ndarray, "q codes"]:
@@ -55,7 +56,7 @@ class Questions:
 
     def told(self, tables: CodeTables, places: np.ndarray, side: int) -> Int[np.ndarray, "q codes"]:
         """Questions (side 0) or answers (side 1) of those places, as codes."""
-        return np.stack([tables.pair(self.task, int(place), 0)[side] for place in places])
+        return np.stack([code_pair(tables, self.task, int(place), 0)[side] for place in places])
 
     def pictures(self, tables: CodeTables, places: Sequence[int] | np.ndarray, side: int) -> np.ndarray:
         """Questions (side 0) or answers (side 1) of those places, as pictures."""

@@ -24,9 +24,9 @@ from beholder.recipes.lvm.material import gather
 from beholder.recipes.lvm.questions import ask_all
 from beholder.recipes.lvm.settings import LVMTraining, check, parse_tasks
 from beholder.recipes.lvm.sheets import sheet, stack, write_sheet
-from beholder.recipes.lvm.sitting import Sitting
 from beholder.recipes.lvm.stream import SentenceStream
 from beholder.recipes.lvm.tell import Finished, tell
+from beholder.recipes.sitting import Sitting
 from beholder.runtime.device import pick_device
 from beholder.runtime.files import refuse_inside
 from beholder.runtime.log import Log, duration
@@ -80,7 +80,7 @@ def train_lvm(
         return _run(sitting, codec, asked)
 
 
-def _run(sitting: Sitting, codec: Part, asked: dict[str, Any]) -> dict[str, Any]:
+def _run(sitting: Sitting[LVMTraining], codec: Part, asked: dict[str, Any]) -> dict[str, Any]:
     settings, seed, run, device, log = sitting.settings, sitting.seed, sitting.run, sitting.device, sitting.log
     with sitting.run.charged("reading"):
         material = gather(sitting, codec.facts)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from beholder.recipes.lvm.codes import CodeTables
+from beholder.recipes.coded_pictures import CodeTables
 from beholder.recipes.lvm.questions import Questions
 from beholder.runtime.files import write_whole
 from beholder.tasks.visual_sentences import VisualSentences

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from beholder.recipes.lvm.codes import CodeTables
+from beholder.recipes.coded_pictures import CodeTables
+from beholder.recipes.lvm.codes import code_pair
 from beholder.recipes.lvm.material import Material
 from beholder.recipes.lvm.settings import PAIRED, WEIGHTS, LVMTraining
 from beholder.runtime.seed import numpy_generator
@@ -52,7 +53,7 @@ class SentenceStream:
             turns = generator.integers(0, views, len(places))
             if last is not None:
                 places[-1], turns[-1] = last, 0
-            pairs = [self.tables.pair(task, int(p), int(v)) for p, v in zip(places, turns, strict=True)]
+            pairs = [code_pair(self.tables, task, int(p), int(v)) for p, v in zip(places, turns, strict=True)]
             return np.concatenate(pairs)
         places = self._row(task, num, generator, last)
         turns = generator.integers(0, views, num) if task != "frames" else np.zeros(num, np.int64)

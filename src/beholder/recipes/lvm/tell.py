@@ -18,7 +18,7 @@ from beholder.recipes.lvm.fit import losses_of
 from beholder.recipes.lvm.material import Material
 from beholder.recipes.lvm.settings import WEIGHTS, LVMTraining
 from beholder.recipes.lvm.sheets import as_png
-from beholder.recipes.lvm.sitting import Sitting
+from beholder.recipes.sitting import Sitting
 from beholder.runtime.energy import Cost
 from beholder.runtime.files import told_kindly
 from beholder.runtime.log import energy, spent
@@ -42,7 +42,7 @@ class Finished:
     timed: Timed
 
 
-def tell(sitting: Sitting, asked: Mapping[str, Any], done: Finished) -> dict[str, Any]:
+def tell(sitting: Sitting[LVMTraining], asked: Mapping[str, Any], done: Finished) -> dict[str, Any]:
     """Everything that is written at the end; `results.json` comes last and marks the run as finished."""
     run, settings, log = sitting.run, sitting.settings, sitting.log
     story, probes = done.story, done.story["probes"]
@@ -121,17 +121,8 @@ def command(asked: Mapping[str, Any], settings: LVMTraining, run: RunFolder) -> 
 
 
 def _data(asked: Mapping[str, Any], material: Material) -> dict[str, Any]:
-    num_held = int(material.is_held_out.sum())
     notes = [f"{len(material.masks):,} pictures have a mask"] if material.masks else []
-    return {
-        "folder": asked["data"],
-        "description": material.description,
-        "num_found": len(material.samples) + material.num_refused,
-        "num_kept": len(material.samples),
-        "num_quarantined": material.num_refused,
-        "split": {"train": len(material.samples) - num_held, "test": num_held},
-        "notes": notes,
-    }
+    return {"folder": asked["data"], **material.collection.facts, "notes": notes}
 
 
 def _card(results: Mapping[str, Any], done: Finished) -> str:
