@@ -55,7 +55,7 @@ def test_options_shown_are_accepted_and_options_there_are_told(
         for option in OPTION.findall("\n".join(words))
     }
     assert not {(page, option) for page, option in shown if option not in known}
-    own_page = (ROOT / "docs" / f"{verb.replace(' ', '_')}.md").read_text(encoding="utf-8")
+    own_page = (ROOT / "docs" / f"{verb.replace(' ', '_').replace('-', '_')}.md").read_text(encoding="utf-8")
     told = set(OPTION.findall(own_page))
     assert not {name for name in known - told - EVERYWHERE if not name.startswith(("--no-", "--empty-"))}
 

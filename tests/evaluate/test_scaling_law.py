@@ -91,8 +91,8 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     truth = Law(0.0, 10.0, 0.07)
     four = SIZES[:4].tolist()
     told = [judge_law(four, planted(truth, noise=0.01, seed=seed)[:4], noise=0.01, num_draws=100) for seed in range(60)]
-    assert 50 <= sum(one.foretold.is_met for one in told)
-    assert 50 <= sum(one.intervals["exponent"][0] <= 0.07 <= one.intervals["exponent"][1] for one in told)
+    assert sum(one.foretold.is_met for one in told) >= 50
+    assert sum(one.intervals["exponent"][0] <= 0.07 <= one.intervals["exponent"][1] for one in told) >= 50
 
 
 def test_losses_without_a_trend_do_not_fall() -> None:
@@ -102,7 +102,7 @@ def test_losses_without_a_trend_do_not_fall() -> None:
 
 def test_three_sizes_are_refused_and_so_is_what_makes_no_sense() -> None:
     losses = planted(Law(0.0, 10.0, 0.07))
-    with pytest.raises(UserError, match="3 sizes: .*at least 4"):
+    with pytest.raises(UserError, match=r"3 sizes: .*at least 4"):
         judge_law(SIZES[:3].tolist(), losses[:3])
     with pytest.raises(UserError, match="do not rise"):
         judge_law([*SIZES[:4], SIZES[3], SIZES[5]], losses)

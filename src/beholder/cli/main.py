@@ -25,6 +25,7 @@ VERBS = {
     "search": "Which images of a folder are like a text or an image.",
     "complete": "Paint what comes next, by the example of pairs of pictures.",
     "train": "Train one part by itself: a built-in recipe, or a Python file of your own.",
+    "scale-law": "How much better larger models of your pictures become, and whether small ones foretell it.",
     "pick": "Which images to label first.",
     "curate": "Set broken images aside and list duplicates, conflicts and odd ones.",
     "doctor": "What this machine has and what will be used.",
@@ -104,7 +105,7 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
         # `--resolutions 128 224` as well as an option for each; no --no-json, --no-thorough and --empty-resolutions
         default_parameter=Parameter(consume_multiple=True, negative=()),
     )
-    name = verb.replace(" ", "_")
+    name = verb.replace(" ", "_").replace("-", "_")
     app.default(getattr(importlib.import_module(f"beholder.cli.{name}"), name))
     try:
         app(list(arguments), exit_on_error=False, print_error=False)

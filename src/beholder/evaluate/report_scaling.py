@@ -78,9 +78,10 @@ def headline(results: Mapping[str, Any]) -> str:
         return "The held-out loss does not fall with the size beyond the noise."
     low, high = interval(told, "interval") or (0.0, 0.0)
     verb = "is" if told.get("is_met") else "is not"
+    weights = say_count(number(largest, "parameters"))
     return (
-        f"The loss of the largest model {verb} what the smaller ones foretold; {say_count(number(largest, 'parameters'))} "
-        f"weights should have {number(told, 'loss'):.3f} nats a code ({low:.3f} to {high:.3f}) and have "
+        f"The loss of the largest model {verb} what the smaller ones foretold; {weights} weights should have "
+        f"{number(told, 'loss'):.3f} nats a code ({low:.3f} to {high:.3f}) and have "
         f"{number(told, 'measured'):.3f}."
     )
 
@@ -230,6 +231,7 @@ def _sizes_section(results: Mapping[str, Any]) -> Section | None:
     rows: list[Sequence[Child]] = []
     for one in sizes:
         ends = interval(one, "interval")
+        around = f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else None
         rows.append(
             [
                 words(one, "name"),
@@ -237,7 +239,7 @@ def _sizes_section(results: Mapping[str, Any]) -> Section | None:
                                                            "the trunk")],
                 f"{number(one, 'lr') or 0:.2g}",
                 f"{number(one, 'training_loss') or 0:.3f}",
-                [tag("b", f"{number(one, 'loss') or 0:.3f}"), tag("small", f"{ends[0]:.3f} to {ends[1]:.3f}" if ends else "")],
+                [tag("b", f"{number(one, 'loss') or 0:.3f}"), tag("small", around)],
                 say_seconds(number(one, "seconds")),
             ]
         )  # fmt: skip
@@ -267,7 +269,8 @@ def _fairness_section(results: Mapping[str, Any]) -> Section | None:
     repeated = number(told, "repeated") or 0
     twice = "none came twice" if not repeated else f"{say_things(repeated, 'sentence')} came more than once"
     said = (
-        f"Every size read the same {say_things(number(told, 'sentences'), 'sentence')} in the same order, once; {twice}. "
+        f"Every size read the same {say_things(number(told, 'sentences'), 'sentence')} in the same order, once; "
+        f"{twice}. "
         f"They hold {say_things(number(told, 'views_read'), 'view')} of pictures, of "
         f"{say_count(number(told, 'views'))} different ones (a picture, mirrored or not, and what was made of it): "
         f"sentences are new, their pictures come back, {number(told, 'reads_per_view') or 0:.1f} times each. "

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from beholder.models.lvm import LVM, TRUNKS, LVMConfig
+from beholder.models.lvm import LVM, LVMConfig
 from beholder.objectives.next_token import NextToken
 from beholder.recipes.adapt.pace import Timed, seconds_per_step
 from beholder.recipes.adapt.settings import parse_budget
@@ -21,28 +20,26 @@ from beholder.recipes.trained_once import trained_once
 from beholder.runtime.device import Device
 from beholder.runtime.ledger import Ledger
 from beholder.runtime.run_folder import RunFolder
-from beholder.runtime.seed import derive, numpy_generator, seed_everything
+from beholder.runtime.seed import numpy_generator, seed_everything
 from beholder.tasks.visual_sentences import VisualSentences
 from beholder.tokenizers.sentences import SentenceConfig
 from beholder.train.loop import Plan, train
 from beholder.train.step import StepReport
+from beholder.trunk.transformer import TransformerConfig
 from beholder.types import UserError
 
-_NUM_PROBES = 8
+NUM_PROBES = 8
+"""Looks on the way."""
 _NUM_ASKED = 12
 """Held-out sentences of each task that a probe reads."""
 _NUM_TIMED = 3
 
 
-def build_model(settings: LVMTraining, grammar: SentenceConfig, seed: int) -> LVM:
-    """A fresh model for these sentences."""
+def build_model(trunk: TransformerConfig, num_pictures: int, grammar: SentenceConfig, seed: int) -> LVM:
+    """A fresh model for sentences of so many pictures."""
     seed_everything(seed, "model")
-    return LVM(
-        LVMConfig(
-            grammar.num_codes, grammar.grid, grammar.vocabulary_size, grammar.length(settings.num_pictures),
-            trunk=TRUNKS[settings.size],
-        )
-    )  # fmt: skip
+    length = grammar.length(num_pictures)
+    return LVM(LVMConfig(grammar.num_codes, grammar.grid, grammar.vocabulary_size, length, trunk=trunk))
 
 
 def steps_for(settings: LVMTraining, model: LVM, stream: SentenceStream, device: Device) -> Timed:
@@ -75,49 +72,44 @@ class Probe:
 
 
 def fit(
-    sitting: Sitting[LVMTraining],
+    sitting: Sitting[Any],
     model: LVM,
     stream: SentenceStream,
-    speaker: VisualSentences,
-    num_steps: int,
-    sketch: Callable[[Path], None],
+    plan: Plan,
+    look: Callable[[int], Mapping[str, float]],
+    stage: str = "training",
 ) -> Mapping[str, Any]:
-    """Train the model in place, once: later sittings load what came of it. `sketch` draws samples into a file."""
-    story = trained_once(
-        sitting.run, "training", model, lambda: _train(sitting, model, stream, speaker, num_steps, sketch)
-    )
-    model.to(speaker.device.torch_device).eval()
+    """Train the model in place, once: later sittings load what came of it. `look` is asked after so many steps and
+    tells what held-out pictures cost."""
+    story = trained_once(sitting.run, stage, model, lambda: _train(sitting, model, stream, plan, look, stage))
+    model.to(sitting.device.torch_device).eval()
     return story
 
 
 def _train(
-    sitting: Sitting[LVMTraining],
+    sitting: Sitting[Any],
     model: LVM,
     stream: SentenceStream,
-    speaker: VisualSentences,
-    num_steps: int,
-    sketch: Callable[[Path], None],
+    plan: Plan,
+    look: Callable[[int], Mapping[str, float]],
+    stage: str,
 ) -> dict[str, Any]:
-    run, held_out, ledger = sitting.run, Probe(stream, sitting.seed), Ledger(sitting.run, "training")
-    samples = run.path / "samples"
-    samples.mkdir(exist_ok=True)
-    every = max(1, num_steps // _NUM_PROBES)
-    with sitting.log.progress("Train", num_steps) as advance:
+    run, ledger = sitting.run, Ledger(sitting.run, stage)
+    with sitting.log.progress("Train", plan.num_steps) as advance:
 
-        def look(_: nn.Module, step: int) -> dict[str, float]:
-            told = held_out.look(speaker)
-            sketch(samples / f"step-{step:06d}.png")
-            run.record("probe", step=step, **told)
+        def probe(_: nn.Module, step: int) -> Mapping[str, float]:
+            told = look(step)
+            run.record("probe", stage=stage, step=step, **told)
             return told
 
         def on_step(report: StepReport) -> None:
-            run.record("step", step=report.step, **report.losses)
+            run.record("step", stage=stage, step=report.step, **report.losses)
             ledger.on_step()
             advance(1, f"{report.losses['total']:.2f} nats a code")
 
         result = train(
-            model, NextToken(), stream, plan=plan(stream.settings, num_steps, every, derive(sitting.seed, "train")),
-            device=speaker.device, folder=run.scratch("training"), probes=[look], on_step=on_step,
+            model, NextToken(), stream, plan=plan, device=sitting.device, folder=run.scratch(stage), probes=[probe],
+            on_step=on_step,
         )  # fmt: skip
     ledger.close()
     return {
@@ -129,13 +121,14 @@ def _train(
     }
 
 
-def plan(settings: LVMTraining, num_steps: int, probe_every: int, seed: int) -> Plan:
+def plan_for(lr: float, num_steps: int, probe_every: int, seed: int) -> Plan:
+    """A short warm-up, then a cosine to a hundredth of the learning rate."""
     return Plan(
-        num_steps=num_steps, lr=settings.lr, num_warmup=max(1, num_steps // 20), weight_decay=0.05, seed=seed,
+        num_steps=num_steps, lr=lr, num_warmup=max(1, num_steps // 20), weight_decay=0.05, seed=seed,
         probe_every=probe_every, checkpoint_every_seconds=20.0,
     )  # fmt: skip
 
 
-def losses_of(run: RunFolder) -> list[tuple[int, float]]:
-    """Step and loss of every step; of a step that was taken twice, after a kill, the last."""
-    return sorted({entry["step"]: entry["total"] for entry in run.records("step")}.items())
+def losses_of(run: RunFolder, stage: str = "training") -> list[tuple[int, float]]:
+    """Step and loss of every step of a stage; of a step that was taken twice, after a kill, the last."""
+    return sorted({entry["step"]: entry["total"] for entry in run.records("step") if entry["stage"] == stage}.items())

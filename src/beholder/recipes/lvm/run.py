@@ -14,11 +14,12 @@ from typing import Any
 
 from beholder.config import from_json, to_json
 from beholder.data.decode import Limits
+from beholder.models.lvm import TRUNKS
 from beholder.pretrained.part_folder import CODEC, Part, check_codec, open_part
 from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.lvm.codes import encode_all
-from beholder.recipes.lvm.fit import build_model, fit, steps_for
+from beholder.recipes.lvm.fit import NUM_PROBES, Probe, build_model, fit, plan_for, steps_for
 from beholder.recipes.lvm.judge import judge
 from beholder.recipes.lvm.material import gather
 from beholder.recipes.lvm.questions import ask_all
@@ -91,20 +92,25 @@ def _run(sitting: Sitting[LVMTraining], codec: Part, asked: dict[str, Any]) -> d
     with sitting.run.charged("encoding"):
         tables = encode_all(sitting, material, pictures)
     stream = SentenceStream(material, tables, grammar, settings, derive(seed, "stream"))
-    model = build_model(settings, grammar, seed)
+    model = build_model(TRUNKS[settings.size], settings.num_pictures, grammar, seed)
     timed = Timed(**run.resolve("timed", lambda: to_json(steps_for(settings, model, stream, device))))
     log.stage(
         "Estimate",
         f"{timed.steps:,} steps of {timed.seconds_per_step:.2f} s, {duration(timed.seconds)}, on {device.reason}",
     )
     speaker = VisualSentences(model.to(device.torch_device), pictures, grammar, device)
-    questions = ask_all(stream, seed)
+    questions, held_out = ask_all(stream, seed), Probe(stream, seed)
+    samples = run.path / "samples"
+    samples.mkdir(exist_ok=True)
 
-    def sketch(path: Path) -> None:
+    def look(step: int) -> dict[str, float]:
         if questions:
-            write_sheet(path, stack([sheet(one, tables, speaker, _NUM_SKETCHED) for one in questions]))
+            sheets = [sheet(one, tables, speaker, _NUM_SKETCHED) for one in questions]
+            write_sheet(samples / f"step-{step:06d}.png", stack(sheets))
+        return held_out.look(speaker)
 
-    story = fit(sitting, model, stream, speaker, timed.steps, sketch)
+    every = max(1, timed.steps // NUM_PROBES)
+    story = fit(sitting, model, stream, plan_for(settings.lr, timed.steps, every, derive(seed, "train")), look)
     with sitting.run.charged("judging"):
         judged = run.stage("judged", lambda: judge(sitting, questions, stream, speaker))
         drawn = {one.task: sheet(one, tables, speaker, _NUM_SHOWN) for one in questions}
