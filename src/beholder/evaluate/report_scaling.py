@@ -149,7 +149,7 @@ def _curve_section(results: Mapping[str, Any]) -> Section | None:
             class_=kind)
         for width, height, kind in ((1000, 440, "wide-only"), (720, 400, "middle-only"), (380, 320, "narrow-only"))
     ]  # fmt: skip
-    keys = [tag("span", swatch(line), f" {line.title} ", class_="whole-word") for line in lines]
+    keys = tag("ul", [tag("li", swatch(line), tag("span", line.title)) for line in lines], class_="legend")
     caption = tag("figcaption", "Across: weights of the model. Both axes are logarithmic. Lower is better.")
     law = f"Of all sizes: {formula(results)}."
     return section(
@@ -157,7 +157,7 @@ def _curve_section(results: Mapping[str, Any]) -> Section | None:
         "Law",
         "The loss by size",
         prose(f"{law} The law that is drawn was fitted to all sizes but the largest, with its 95 % band."),
-        tag("figure", charts, tag("p", keys), caption, class_="curve"),
+        tag("figure", charts, keys, caption, class_="curve"),
         _intervals(results),
         note(prose(_capital(words(results, "law", "chosen_by") or "") + ".")),
         _by_form(results),

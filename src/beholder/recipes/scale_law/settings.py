@@ -20,7 +20,7 @@ _HEAD_WIDTH = 32
 _LEAST_RATIO = 1.5
 """Of the weights of a size to those of the one before; sizes closer than that tell the same thing twice."""
 _USUAL_WIDTH = 128
-LR_RULE = "{lr:g} × √(128 / width): the usual one of `train lvm` at its usual width, less for wider models"
+LR_RULE = "{lr:g} × √(128 / width): that of train lvm at its usual width, lower for wider models"
 
 
 @dataclass(frozen=True)
