@@ -98,8 +98,8 @@ class GPT(nn.Module):
         **seen: Any,
     ) -> tuple[Float[Tensor, "B T D"], ...]:
         """The tokens after each block in `taps` and after the last, normalised. Arguments as of `Transformer`; `seen`
-        are a source and who may look at it. With `is_real`, positions are counted over the tokens that are real; `added` is what else is known of the
-        tokens."""
+        are a source and who may look at it. With `is_real`, positions are counted over the tokens that are real;
+        `added` is what else is known of the tokens."""
         if positions is None and rows is None and is_real is None and cache is not None:
             positions = cache.places(tokens)[:, cache.length :]
         positions = self.embed.places(tokens, is_real, rows, positions)

@@ -112,9 +112,7 @@ class LVM(nn.Module):
         after = (positions - 1).clamp_min(0)  # the token that begins the sentence counts to its first picture
         picture = (after // self.config.tokens_per_picture).clamp_max(self.config.num_pictures - 1)
         added = self.places(after % self.config.tokens_per_picture) + self.order(picture)
-        return self.gpt.depths(
-            tokens, is_real=is_real, positions=positions, cache=cache, added=added, taps=taps
-        )
+        return self.gpt.depths(tokens, is_real=is_real, positions=positions, cache=cache, added=added, taps=taps)
 
     def losses(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B rest"]:
         """Nats that each token from the second on costs, given all before it: T - 1 numbers a sentence."""
