@@ -35,6 +35,7 @@ def run(lvm: Part, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict
     return folder, beholder.adapt(folder / "photos", out=folder / "run", labels="auto", lvm=lvm.source, **SMALL)
 
 
+@pytest.mark.slow
 def test_both_spaces_stand_in_the_curve_and_in_the_report(run: tuple[Path, dict[str, Any]]) -> None:
     folder, results = run
     arms = {arm["name"]: arm for arm in results["curve"]["arms"]}
@@ -46,6 +47,7 @@ def test_both_spaces_stand_in_the_curve_and_in_the_report(run: tuple[Path, dict[
     assert {"sentence features"} <= {row["stage"] for row in results["cost"]["rows"] if row["estimated_seconds"]}
 
 
+@pytest.mark.slow
 def test_what_is_shipped_and_judged_is_the_same_without_them(run: tuple[Path, dict[str, Any]]) -> None:
     folder, results = run
     without = beholder.adapt(folder / "photos", out=folder / "without", labels="auto", **SMALL)
@@ -57,6 +59,7 @@ def test_what_is_shipped_and_judged_is_the_same_without_them(run: tuple[Path, di
     assert one == other
 
 
+@pytest.mark.slow
 def test_a_model_that_tells_nothing_of_its_pictures_is_not_trusted(run: tuple[Path, dict[str, Any]]) -> None:
     told = run[1]["sentences"]
     assert not told["overlap"]["is_known"] and "may flatter" in told["sentences"][-1]
@@ -94,8 +97,8 @@ def test_train_lvm_tells_its_pictures_by_their_content(tmp_path: Path) -> None:
     assert content_hash(beholder.types.Sample("c", data=content + b".")) != content_hash(one)
 
 
-def test_mistakes_are_told(run: tuple[Path, dict[str, Any]], lvm: Part, tmp_path: Path) -> None:
-    photos = run[0] / "photos"
+def test_mistakes_are_told(lvm: Part, tmp_path: Path) -> None:
+    photos = write_classes(tmp_path / "photos", 24)
     with pytest.raises(UserError, match="--labels"):
         beholder.adapt(photos, out=tmp_path / "o", lvm=lvm.source, **SMALL)
     with pytest.raises(UserError, match="no model lies there"):
@@ -105,14 +108,14 @@ def test_mistakes_are_told(run: tuple[Path, dict[str, Any]], lvm: Part, tmp_path
     assert not (tmp_path / "o").exists()
 
 
-def test_another_model_cannot_go_on(run: tuple[Path, dict[str, Any]], lvm: Part, tmp_path: Path) -> None:
-    folder, out = run[0], tmp_path / "o"
+def test_another_model_cannot_go_on(lvm: Part, tmp_path: Path) -> None:
+    photos, out = write_classes(tmp_path / "photos", 24), tmp_path / "o"
     model = save_lvm(tmp_path / "lvm", lvm.need_codec())
     arguments = {"out": out, "labels": "auto", "lvm": model.source, **SMALL}
     with pytest.raises(UserError, match="normal"):
-        beholder.adapt(folder / "photos", normal="nobody", **arguments)
+        beholder.adapt(photos, normal="nobody", **arguments)
     recipe = json.loads((out / "recipe.json").read_text())
     assert recipe["sentences"] == model.fingerprint
     save_lvm(tmp_path / "lvm", lvm.need_codec(), seed=7)
     with pytest.raises(UserError, match="other weights"):
-        beholder.adapt(folder / "photos", normal="nobody", **arguments)
+        beholder.adapt(photos, normal="nobody", **arguments)
