@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         export_to_huggingface,
         load,
         pick,
+        scale_law,
         search,
         similarity,
         tune,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer", "UserError", "__version__", "adapt", "anomaly", "classify", "complete", "curate", "describe", "doctor",
-    "export_to_huggingface", "load", "pick", "search", "similarity", "tune",
+    "export_to_huggingface", "load", "pick", "scale_law", "search", "similarity", "tune",
 ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from beholder.recipes.adapt import adapt
 from beholder.recipes.curate import curate
 from beholder.recipes.doctor import doctor
 from beholder.recipes.pick import pick
+from beholder.recipes.scale_law import scale_law
 from beholder.recipes.search import search
 from beholder.recipes.tune import tune
 from beholder.runtime.device import pick_device
@@ -32,7 +33,7 @@ from beholder.types import Answer, UserError
 
 __all__ = [
     "adapt", "anomaly", "classify", "complete", "curate", "describe", "doctor", "export_to_huggingface", "load", "pick",
-    "search", "similarity", "tune",
+    "scale_law", "search", "similarity", "tune",
 ]  # fmt: skip
 
 

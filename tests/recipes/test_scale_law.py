@@ -17,7 +17,7 @@ import beholder.recipes.scale_law.run as stages
 from beholder.cli.main import main
 from beholder.models.lvm import LVM
 from beholder.pretrained.part_folder import Part
-from beholder.recipes.scale_law import scale_law
+from beholder.recipes.scale_law import run_scale_law
 from beholder.recipes.scale_law.held_out import HeldOut
 from beholder.recipes.scale_law.members import members_of
 from beholder.recipes.scale_law.once import count_sentences
@@ -45,7 +45,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(photos: Path, codec: Part, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     out = tmp_path_factory.mktemp("runs") / "law"
-    return out, scale_law(photos, tokenizer=codec.source, out=out, settings=QUICK, device="cpu", threads=1)
+    return out, run_scale_law(photos, tokenizer=codec.source, out=out, settings=QUICK, device="cpu", threads=1)
 
 
 class TestARun:
@@ -89,7 +89,7 @@ class TestARun:
 
         monkeypatch.setattr(LVM, "forward", listening)
         settings = replace(QUICK, budget="3 steps")
-        scale_law(photos, tokenizer=codec.source, out=tmp_path / "o", settings=settings, device="cpu", threads=1)
+        run_scale_law(photos, tokenizer=codec.source, out=tmp_path / "o", settings=settings, device="cpu", threads=1)
         learned = read[-3 * 5 :]  # before that, steps were timed
         assert len(set(learned)) == 3 and learned == learned[:3] * 5
 
@@ -110,12 +110,12 @@ class TestARun:
 
             monkeypatch.setattr(HeldOut, "losses", tiring)
             with pytest.raises(KeyboardInterrupt):
-                scale_law(photos, **arguments)
+                run_scale_law(photos, **arguments)
         monkeypatch.undo()
         trained: list[str] = []
         fit = stages.fit
         monkeypatch.setattr(stages, "fit", lambda *given: trained.append(given[-1]) or fit(*given))
-        told = scale_law(photos, **arguments)
+        told = run_scale_law(photos, **arguments)
         assert trained == ["96x3", "128x4"], "what was trained and judged before is not trained again"
         for name in ("sizes", "law", "foretold", "noise", "stream"):
             mine, theirs = told[name], whole[name]

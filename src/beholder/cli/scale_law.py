@@ -43,13 +43,10 @@ def scale_law(
     pictures
         In a sentence.
     """
-    from beholder.recipes.lvm.settings import parse_tasks
     from beholder.recipes.scale_law import scale_law as run
-    from beholder.recipes.scale_law.settings import SIZES, ScaleLaw
     from beholder.runtime.log import Log
 
-    settings = ScaleLaw(sizes or SIZES, parse_tasks(tasks, "--tasks"), budget, pictures)
     run(
-        data, tokenizer=tokenizer, out=out, settings=settings, seed=seed, device=device, threads=threads,
-        max_pixels=max_pixels, log=Log(as_json=json),
+        data, tokenizer=tokenizer, out=out, sizes=sizes, tasks=tasks, budget=budget, pictures=pictures, seed=seed,
+        device=device, threads=threads, max_pixels=max_pixels, log=Log(as_json=json),
     )  # fmt: skip

@@ -9,7 +9,6 @@ Hardware: any CPU for the usual sizes with pictures of 64 codes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from beholder.recipes.lvm.stream import SentenceStream
 from beholder.recipes.scale_law.held_out import HeldOut
 from beholder.recipes.scale_law.members import Member, members_of
 from beholder.recipes.scale_law.once import count_sentences
-from beholder.recipes.scale_law.settings import ScaleLaw, check
+from beholder.recipes.scale_law.settings import SIZES, ScaleLaw, check
 from beholder.recipes.scale_law.tell import Finished, tell
 from beholder.recipes.sitting import Sitting
 from beholder.runtime.device import pick_device
@@ -55,7 +54,8 @@ def scale_law(
     out: str | Path,
     sizes: Sequence[str] | None = None,
     tasks: str | Sequence[str] | None = None,
-    settings: ScaleLaw | None = None,
+    budget: str = "20m",
+    pictures: int = 8,
     seed: int = 0,
     device: str = "auto",
     threads: int | None = None,
@@ -66,13 +66,30 @@ def scale_law(
     held-out losses without the largest and ask it for the largest. Writes the run folder `out` with `report.html`; an
     unfinished run there goes on, size by size. Gives what stands in `results.json`.
 
-    `sizes`: at least four of WIDTHxDEPTH. `tasks` as of `train lvm`. Raises UserError for what cannot work.
+    The arguments are those of `beholder scale-law --help`: `sizes` are at least four of WIDTHxDEPTH, `tasks` names
+    between commas as of `train lvm`. Raises UserError for what cannot work.
     """
-    log, out, settings = log or Log(quiet=True), Path(out), settings or ScaleLaw()
-    if sizes is not None:
-        settings = replace(settings, sizes=tuple(sizes))
-    if tasks is not None:
-        settings = replace(settings, tasks=parse_tasks(tasks, "--tasks"))
+    settings = ScaleLaw(tuple(sizes or SIZES), parse_tasks(tasks, "--tasks"), budget, pictures)
+    return run_scale_law(
+        data, tokenizer=tokenizer, out=out, settings=settings, seed=seed, device=device, threads=threads,
+        max_pixels=max_pixels, log=log,
+    )  # fmt: skip
+
+
+def run_scale_law(
+    data: str | Path,
+    *,
+    tokenizer: str | Path,
+    out: str | Path,
+    settings: ScaleLaw,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
+    log: Log | None = None,
+) -> dict[str, Any]:
+    """The same with every choice in `settings`, those that the command line does not offer too."""
+    log, out = log or Log(quiet=True), Path(out)
     settings = from_json(ScaleLaw, to_json(settings))
     check(settings)
     budget = parse_budget(settings.budget)
