@@ -59,6 +59,7 @@ def test_the_form_is_chosen_without_the_largest() -> None:
 
 def test_a_law_that_holds_foretells_the_largest() -> None:
     told = judge_law(SIZES.tolist(), planted(Law(0.0, 10.0, 0.07)), noise=0.004, num_draws=200)
+    assert told.foretold.is_telling, "a largest no better than the one before would have missed"
     assert told.foretold.is_met and told.falls and not told.foretold.law.floor
     assert told.foretold.loss == pytest.approx(told.foretold.measured, abs=1e-6)
     assert told.intervals["exponent"][0] < 0.07 < told.intervals["exponent"][1]
@@ -79,6 +80,11 @@ def test_a_largest_that_does_not_learn_misses_what_was_foretold() -> None:
     losses = planted(Law(0.0, 10.0, 0.07))
     losses[-1] = losses[0]
     assert not judge_law(SIZES.tolist(), losses, noise=0.004, num_draws=200).foretold.is_met
+
+
+def test_an_interval_that_admits_no_gain_at_all_is_called_no_test() -> None:
+    told = judge_law(SIZES.tolist(), planted(Law(0.0, 10.0, 0.07)), noise=0.5, num_draws=200)
+    assert told.foretold.is_met and not told.foretold.is_telling
 
 
 def test_pictures_that_are_hard_for_all_sizes_do_not_blur_what_is_foretold() -> None:

@@ -30,6 +30,7 @@ from beholder.evaluate.report_verdict import cost_figure, figure, kicker
 from beholder.runtime.files import write_text
 
 _HELD, _MISSED = ("helped", "▲", "Foretold"), ("hurt", "▼", "Not as foretold")
+_WEAK = ("same", "=", "As foretold, but no test")
 _FLAT, _UNTOLD = ("same", "=", "No law"), ("unknown", "?", "Not judged")
 _GLOSSARY = (
     (
@@ -79,10 +80,14 @@ def headline(results: Mapping[str, Any]) -> str:
     low, high = interval(told, "interval") or (0.0, 0.0)
     verb = "is" if told.get("is_met") else "is not"
     weights = say_count(number(largest, "parameters"))
+    no_test = "" if told.get("is_telling") or not told.get("is_met") else (
+        " The interval is so wide that a largest model no better than the one before would have met it too: a larger "
+        "budget narrows it."
+    )  # fmt: skip
     return (
         f"The loss of the largest model {verb} what the smaller ones foretold; {weights} weights should have "
         f"{number(told, 'loss'):.3f} nats a code ({low:.3f} to {high:.3f}) and have "
-        f"{number(told, 'measured'):.3f}."
+        f"{number(told, 'measured'):.3f}.{no_test}"
     )
 
 
@@ -97,7 +102,8 @@ def _opening(results: Mapping[str, Any]) -> Markup:
     told = dig(results, "foretold")
     mark = _UNTOLD
     if isinstance(told, Mapping):
-        mark = _FLAT if not dig(results, "law", "falls") else _HELD if told.get("is_met") else _MISSED
+        held = _HELD if told.get("is_telling") else _WEAK
+        mark = _FLAT if not dig(results, "law", "falls") else held if told.get("is_met") else _MISSED
     colour, sign, title = mark
     finding, _, aside = headline(results).partition("; ")
     ends = interval(results, "law", "intervals", "exponent")

@@ -53,6 +53,8 @@ class Foretold:
     measured: float
     is_met: bool
     """Whether the measured loss lies in the interval."""
+    is_telling: bool
+    """Whether a largest model no better than the one before it would have missed the interval: else it was no test."""
     by_form: dict[str, float]
     """The same by either form, "floor" and "no floor": told, not chosen from."""
 
@@ -156,6 +158,7 @@ def judge_law(
     measured, low_high = float(means[-1]), _ends(ahead)
     foretold = Foretold(
         without, float(without.loss(grown[-1:])[0]), low_high, measured, low_high[0] <= measured <= low_high[1],
+        low_high[1] < float(means[-2]),
         {name: float(fit_law(grown[:-1], means[:-1], is_floor).loss(grown[-1:])[0])
          for name, is_floor in (("floor", True), ("no floor", False))},
     )  # fmt: skip
