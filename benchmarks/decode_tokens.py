@@ -1,6 +1,10 @@
-"""Writing tokens one by one on a CPU: GPT-2's shape and two small ones, ours beside transformers' generate.
+"""Writing tokens one by one on a CPU: GPT-2's shape, two small ones and those of visual sentences, ours beside
+transformers' generate.
 
     python benchmarks/decode_tokens.py --rounds 7 > decode_tokens.json
+
+Models of visual sentences have LLaMA's shape and 1,032 tokens; transformers' LlamaForCausalLM reads them from our
+export, without the tables of places, for which LLaMA has no words.
 
 Random weights, the same in all; greedy; prompts of 16 tokens and 32 new ones. Contenders take turns. `per_cpu_second`
 are tokens of the whole batch on one thread; `per_second` are by the clock on `--threads`: a busy machine disturbs it.
@@ -25,6 +29,7 @@ from typing import Any
 
 import rounds
 import torch
+import visual_sentences
 from torch import nn
 from torch.nn import functional as F
 
@@ -35,11 +40,15 @@ from beholder.models.gpt import GPT
 from beholder.pretrained.huggingface.checkpoint import read_checkpoint
 from beholder.types import UserError
 
-SHAPES = {
+SHAPES: dict[str, dict[str, int] | str] = {
     "GPT-2 small (12 x 768, 50,257 tokens)": {},
     "6 x 256, 50,257 tokens": {"n_layer": 6, "n_embd": 256, "n_head": 4},
     "6 x 256, 8,192 tokens": {"n_layer": 6, "n_embd": 256, "n_head": 4, "vocab_size": 8192},
+    "LVM tiny (4 x 128, 1,032 tokens)": "tiny",
+    "LVM small (6 x 256, 1,032 tokens)": "small",
+    "LVM base (8 x 512, 1,032 tokens)": "base",
 }
+"""Settings of GPT-2, or the size of a model of visual sentences."""
 WAYS: list[tuple[Backend, Precision, int]] = [
     ("plain", "fp32", 4), ("plain", "bf16", 2), ("packed", "fp32", 4), ("packed", "bf16", 2),
     ("openvino", "fp32", 4), ("openvino", "bf16", 2), ("openvino", "int8", 1),
@@ -61,7 +70,8 @@ def main() -> None:
     for name in [list(SHAPES)[number] for number in options.shapes]:
         theirs, ours = build_models(SHAPES[name])
         for batch in options.batches:
-            prompts = torch.randint(8192, (batch, NUM_PROMPT), generator=torch.Generator().manual_seed(batch))
+            most = min(8192, ours.config.vocabulary_size)
+            prompts = torch.randint(most, (batch, NUM_PROMPT), generator=torch.Generator().manual_seed(batch))
             rounds.use_threads(1)
             given = (theirs, ours, prompts.tolist(), options.rounds, options.skip)
             table = compare(*given, time.process_time, "per_cpu_second")
@@ -75,13 +85,15 @@ def main() -> None:
     print(json.dumps({**rounds.processor(), **told, "results": result}, indent=2))
 
 
-def build_models(shape: dict[str, int]) -> tuple[Any, GPT]:
+def build_models(shape: dict[str, int] | str) -> tuple[Any, GPT]:
     """transformers' model with random weights, and ours with the same, read as a user would read them."""
     from transformers import GPT2Config, GPT2LMHeadModel
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     torch.manual_seed(0)
+    if isinstance(shape, str):
+        return visual_sentences.build_models(shape)
     model = GPT2LMHeadModel(GPT2Config(**shape, bos_token_id=0, eos_token_id=None)).eval().requires_grad_(False)
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
@@ -119,7 +131,7 @@ def compare(
     said = {name: run() for name, (run, _) in models.items()}
     runs = {**{name: run for name, (run, _) in models.items()}, "read": rounds.memory_read()}
     seconds = rounds.take_turns(runs, num_rounds, clock)
-    num_read = sum(value.numel() for value in ours.parameters()) - ours.embed.positions.weight.numel()  # type: ignore[union-attr]
+    num_read = sum(value.numel() for value in ours.parameters()) - _num_looked_up(ours)
     table = {}
     for name, (_, size) in models.items():
         table[name] = {
@@ -132,6 +144,12 @@ def compare(
             share = rounds.ratio(seconds[name], seconds["read"]) * num_read * size * NUM_NEW / rounds.READ_BYTES
             table[name]["share_of_bandwidth"] = round(share, 2)
     return {"gigabytes_read_per_second": round(rounds.READ_BYTES / rounds.median(seconds["read"]) / 1e9, 1), **table}
+
+
+def _num_looked_up(model: GPT) -> int:
+    """Weights of tables of which a step reads a row only: a table of tokens that is also the head is read whole."""
+    tables = [model.embed.positions, None if model.config.is_tied else model.embed.tokens]
+    return sum(table.weight.numel() for table in tables if table is not None)
 
 
 def _theirs(model: Any, prompts: list[list[int]]) -> Run:

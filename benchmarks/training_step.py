@@ -1,12 +1,16 @@
-"""One training step on a CPU: ViT-S/16 and GPT-2's shape, ours beside transformers, in seconds and memory.
+"""One training step on a CPU: ViT-S/16, GPT-2's shape and a model of visual sentences (LLaMA's shape), ours beside
+transformers, in seconds and memory.
 
     python benchmarks/training_step.py --rounds 7 > training_step.json
 
-The same batch, loss, random weights and optimizer (torch's fused AdamW) on both sides; ours are read from theirs, so
-that the losses of the first step must be equal, and are told. No dropout. Steps take turns in one process, and CPU
-seconds of one thread are compared as the median ratio over rounds. `peak_megabytes` is what a step needs on top of what
-is held between steps (weights, moments and gradients are the same on both sides), in a process of its own; the median
-of five, because an allocator's pages differ from process to process.
+The same batch, loss, random weights and optimizer (torch's fused AdamW) on both sides; ours are read from theirs, or
+theirs from ours, so that the losses of the first step must be equal, and are told. No dropout. Steps take turns in one
+process, and CPU seconds of one thread are compared as the median ratio over rounds. `peak_megabytes` is what a step
+needs on top of what is held between steps (weights, moments and gradients are the same on both sides), in a process of
+its own; the median of five, because an allocator's pages differ from process to process. `share_of_peak`, of models
+that read tokens, is how fast the step multiplies, beside a large square matrix product of the same precision in the
+same rounds; counted are the products with weights, and those of attention below its diagonal, once forward and twice
+back.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from typing import Any
 
 import rounds
 import torch
+import visual_sentences
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,7 +38,7 @@ from beholder.pretrained.huggingface.checkpoint import read_checkpoint
 from beholder.runtime.device import release_freed_memory
 
 SIDE, NUM_CLASSES = 224, 100
-SHAPES = ("ViT-S/16", "GPT-2")
+SHAPES = ("ViT-S/16", "GPT-2", "LVM base")
 Step = Callable[[], float]
 
 
@@ -43,9 +48,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--texts", type=int, default=2)
     parser.add_argument("--tokens", type=int, default=256)
+    parser.add_argument("--sentences", type=int, default=2, help="of 521 tokens")
     parser.add_argument("--shapes", nargs="*", choices=SHAPES, default=SHAPES)
     options = parser.parse_args()
-    known = {"ViT-S/16": (options.images,), "GPT-2": (options.texts, options.tokens)}
+    known = {"ViT-S/16": (options.images,), "GPT-2": (options.texts, options.tokens),
+             "LVM base": (options.sentences, visual_sentences.LENGTH)}  # fmt: skip
     sizes = {shape: known[shape] for shape in options.shapes}
     rounds.use_threads(1)
     result: dict[str, Any] = {}
@@ -53,8 +60,11 @@ def main() -> None:
         for precision in ("fp32", "bf16 autocast"):
             steps = {whose: build(shape, whose, precision, size) for whose in ("transformers", "beholder")}
             losses = {whose: step() for whose, step in steps.items()}
-            seconds = rounds.take_turns(steps, options.rounds, num_warm_ups=0)
-            del steps
+            dtype = torch.float32 if precision == "fp32" else torch.bfloat16
+            contenders = {**steps, "peak": rounds.matrix_product(dtype)}
+            seconds = rounds.take_turns(contenders, options.rounds, num_warm_ups=0)
+            del steps, contenders
+            work = num_operations(shape, size)
             measure = [{whose: _measured_alone(shape, whose, precision, size) for whose in losses} for _ in range(5)]
             memory = {whose: rounds.median([one[whose] for one in measure]) for whose in losses}
             result[f"{shape}, {precision}, batch {'x'.join(map(str, size))}"] = {
@@ -63,6 +73,15 @@ def main() -> None:
                         "cpu_seconds": round(rounds.median(seconds[whose]), 3),
                         "peak_megabytes": round(memory[whose]),
                         "first_loss": round(losses[whose], 5),
+                        **(
+                            {}
+                            if work is None
+                            else {
+                                "share_of_peak": round(
+                                    rounds.ratio(seconds[whose], seconds["peak"]) * work / rounds.PEAK_OPERATIONS, 3
+                                )
+                            }
+                        ),
                     }
                     for whose in losses
                 },
@@ -77,13 +96,17 @@ def main() -> None:
 def build(shape: str, whose: str, precision: str, size: tuple[int, ...]) -> Step:
     """One step of training, which gives its loss."""
     torch.manual_seed(0)
-    theirs = _vit() if shape == "ViT-S/16" else _gpt()
-    model = theirs if whose == "transformers" else _read(theirs)
+    if shape == "LVM base":
+        theirs, ours = visual_sentences.build_models("base")
+    else:
+        theirs = _vit() if shape == "ViT-S/16" else _gpt()
+        ours = None if whose == "transformers" else _read(theirs)
+    model = theirs if ours is None or whose == "transformers" else ours
     model.train().requires_grad_(True)
     if shape == "ViT-S/16":
         given, labels = torch.randn(*size, 3, SIDE, SIDE), torch.randint(NUM_CLASSES, size)
     else:
-        given = torch.randint(50257, size)
+        given = torch.randint(_vocabulary(shape), size)
         labels = given[:, 1:].flatten()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05, fused=True)
 
@@ -97,6 +120,24 @@ def build(shape: str, whose: str, precision: str, size: tuple[int, ...]) -> Step
         return float(loss.detach())
 
     return step
+
+
+def num_operations(shape: str, size: tuple[int, ...]) -> float | None:
+    """Additions and multiplications in matrix products of one step; None for a model of images."""
+    if shape == "ViT-S/16":
+        return None
+    num_texts, num_tokens = size
+    ours = visual_sentences.build_models("base")[1] if shape == "LVM base" else _read(_gpt())
+    assert isinstance(ours, GPT)
+    trunk = ours.config.trunk
+    weights = sum(value.numel() for value in ours.trunk.parameters() if value.ndim == 2)
+    weights += ours.config.vocabulary_size * trunk.width  # the head, tied or not
+    attention = 2 * num_tokens * trunk.width * trunk.depth  # two products over the half of the tokens that came before
+    return 3 * num_texts * num_tokens * (2.0 * weights + attention)
+
+
+def _vocabulary(shape: str) -> int:
+    return 50257 if shape == "GPT-2" else visual_sentences.GRAMMAR.vocabulary_size
 
 
 def _scores(model: nn.Module, given: Tensor) -> Tensor:

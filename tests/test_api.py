@@ -69,7 +69,9 @@ class TestNames:
     def test_every_name_is_listed_and_there(self) -> None:
         assert dir(beholder) == sorted(beholder.__all__)
         assert beholder.__version__
-        assert {*VERBS} - {"train"} | {"load", "export_to_huggingface"} == {*FUNCTIONS}
+        assert {verb.replace("-", "_") for verb in VERBS} - {"train"} | {"load", "export_to_huggingface"} == {
+            *FUNCTIONS
+        }
 
     def test_the_nouns_are_those_that_the_functions_use(self) -> None:
         assert beholder.UserError is UserError
@@ -87,7 +89,7 @@ class TestNames:
         with pytest.raises(AttributeError, match="'beholder' has no attribute 'clasify'"):
             beholder.clasify  # noqa: B018
 
-    @pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in NAMED_APART])
+    @pytest.mark.parametrize("verb", [verb.replace("-", "_") for verb in VERBS if verb not in NAMED_APART])
     def test_a_function_and_its_verb_have_the_same_arguments_and_defaults(self, verb: str) -> None:
         """Those of the others differ in how images and texts are named."""
         module = __import__(f"beholder.cli.{verb}", fromlist=[verb])

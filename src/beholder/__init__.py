@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         inpaint,
         load,
         pick,
+        scale_law,
         search,
         similarity,
         tune,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer", "UserError", "__version__", "adapt", "anomaly", "classify", "complete", "curate", "describe", "doctor",
-    "edit", "export_to_huggingface", "generate", "inpaint", "load", "pick", "search", "similarity", "tune",
+    "edit", "export_to_huggingface", "generate", "inpaint", "load", "pick", "scale_law", "search", "similarity", "tune",
 ]  # fmt: skip
 
 

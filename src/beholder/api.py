@@ -17,6 +17,7 @@ from beholder.recipes.adapt import adapt
 from beholder.recipes.curate import curate
 from beholder.recipes.doctor import doctor
 from beholder.recipes.pick import pick
+from beholder.recipes.scale_law import scale_law
 from beholder.recipes.search import search
 from beholder.recipes.tune import tune
 from beholder.runtime.device import pick_device
@@ -38,7 +39,7 @@ from beholder.types import Answer, UserError
 
 __all__ = [
     "adapt", "anomaly", "classify", "complete", "curate", "describe", "doctor", "edit", "export_to_huggingface",
-    "generate", "inpaint", "load", "pick", "search", "similarity", "tune",
+    "generate", "inpaint", "load", "pick", "scale_law", "search", "similarity", "tune",
 ]  # fmt: skip
 
 

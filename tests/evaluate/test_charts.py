@@ -174,3 +174,19 @@ def test_bars_carry_their_counts() -> None:
     markup = bar_list([("a", 1200.0), ("b", 0.0)], colour="generic", total=1200.0)
     assert "1,200 · 100\N{NO-BREAK SPACE}%" in markup
     assert bar_list([], colour="generic") == ""
+
+
+def test_both_axes_can_be_logarithmic_so_that_a_power_is_a_straight_line() -> None:
+    places = [1e5, 1e6, 1e7]
+    line = Line("law", [10 * place**-0.07 for place in places])
+    axes = Axes(places, [], is_logarithmic=True, is_y_logarithmic=True)
+    chart = line_chart([line], axes, width=600, height=300, description="d")
+    (x0, y0), (x1, y1), (x2, y2) = points_of(chart, "stroke")
+    assert (y1 - y0) / (x1 - x0) == pytest.approx((y2 - y1) / (x2 - x1), rel=1e-2)
+
+
+def test_points_can_stand_without_a_stroke_and_a_stroke_without_points() -> None:
+    lines = [Line("a", [0.1, 0.2], has_stroke=False), Line("b", [0.3, 0.4], has_markers=False)]
+    chart = line_chart(lines, Axes([1.0, 2.0], []), width=600, height=300, description="d", has_end_labels=False)
+    shapes = [one.get("class", "").split() for one in parsed(chart).iter()]
+    assert sum("stroke" in classes for classes in shapes) == 1 and sum("point" in classes for classes in shapes) == 2

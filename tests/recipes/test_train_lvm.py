@@ -165,6 +165,9 @@ class TestARun:
     def test_it_leaves_a_model_a_page_and_samples(self, finished: tuple[Path, dict[str, Any]], codec: Part) -> None:
         out, told = finished
         part = load_part(out / "model")
+        pictures = part.facts["pictures"]
+        assert len(pictures["learned"]) + len(pictures["held_out"]) == 40 and pictures["held_out"]
+        assert not set(pictures["learned"]) & set(pictures["held_out"])
         assert part.kind == "lvm" and part.need_codec().fingerprint == codec.fingerprint
         page = (out / "report.html").read_text(encoding="utf-8")
         assert "http" not in page.replace("http://www.w3.org", "").replace("http-equiv", "")

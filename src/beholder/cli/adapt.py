@@ -21,6 +21,7 @@ def adapt(
     objective: Literal["teacher", "masked"] = "teacher",
     finetune: Literal["none", "low-rank", "full"] = "none",
     resolutions: tuple[int, ...] = (128, 224, 300),
+    lvm: Path | None = None,
     thorough: bool = False,
     seed: Seed = 0,
     device: Device = "auto",
@@ -58,6 +59,8 @@ def adapt(
         wins on training images that it was not shown.
     resolutions
         Sides in pixels of the squares that the backbone sees; one side is faster, several see faults of several sizes.
+    lvm
+        The run or model folder of `beholder train lvm`: its features are judged beside the others, and never shipped.
     thorough
         Four grouped folds instead of one split: a surer verdict for about four times the time.
     """
@@ -66,8 +69,8 @@ def adapt(
 
     results = run(
         photos, out=out, labels=labels, group=group, normal=normal, budget=budget, backbone=backbone,
-        objective=objective, finetune=finetune, resolutions=resolutions, thorough=thorough, seed=seed, device=device,
-        threads=threads, max_pixels=max_pixels, log=log,
+        objective=objective, finetune=finetune, resolutions=resolutions, lvm=lvm, thorough=thorough, seed=seed,
+        device=device, threads=threads, max_pixels=max_pixels, log=log,
     )  # fmt: skip
     hint = f"Next      beholder {'classify' if 'score' in results else 'anomaly'} {out / 'model'} IMAGE..."
     log.result({"results": results}, hint)

@@ -28,6 +28,7 @@ VERBS = {
     "complete": "Paint what comes next, by the example of pairs of pictures.",
     "generate": "Pictures of what a text says, or of a class.",
     "train": "Train one part by itself: a built-in recipe, or a Python file of your own.",
+    "scale-law": "How much better larger models of your pictures become, and whether small ones foretell it.",
     "pick": "Which images to label first.",
     "curate": "Set broken images aside and list duplicates, conflicts and odd ones.",
     "doctor": "What this machine has and what will be used.",

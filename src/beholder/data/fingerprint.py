@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
+
+from beholder.types import Sample
 
 SIDE = 32
 TINT_SIDE = 8
@@ -26,6 +29,12 @@ def tint(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "8 8 2"]:
     """Blue and red difference (Cb, Cr; 128 is grey), area-averaged: what tells a red heart from a blue one."""
     small = Image.fromarray(image).resize((TINT_SIDE, TINT_SIDE), _FILTER, reducing_gap=3.0)
     return np.ascontiguousarray(np.asarray(small.convert("YCbCr"))[..., 1:])
+
+
+def content_hash(sample: Sample) -> str:
+    """16 hexadecimal digits of the encoded file's SHA-256: equal for copies, whatever their names."""
+    content = sample.data if sample.data is not None else Path(sample.path or "").read_bytes()
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def pixel_hash(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, " 16"]:

@@ -39,6 +39,10 @@ class Line:
     """Which marker the points carry, so that lines differ without colour."""
     has_band: bool = True
     """Many bands over each other only turn grey; tooltips tell the interval all the same."""
+    has_stroke: bool = True
+    """False: points alone, such as measurements beside the law that was fitted to them."""
+    has_markers: bool = True
+    """False: a stroke alone, such as a law between what was measured."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class Axes:
     ticks: Sequence[tuple[Number, str, str]]
     """Place, label, and a second quieter line."""
     is_logarithmic: bool = False
+    is_y_logarithmic: bool = False
+    """For values above 0."""
     y_title: str = ""
     write: Callable[[Number], str] = "{:.3f}".format
     """How a value is told in tooltips and end labels."""
@@ -76,6 +82,7 @@ class _Frame:
     levels: Sequence[Number]
     """Round values from the bottom to the top."""
     is_logarithmic: bool
+    is_y_logarithmic: bool = False
 
     def x(self, place: Number) -> float:
         first, last = self.x_range
@@ -85,6 +92,8 @@ class _Frame:
 
     def y(self, value: Number) -> float:
         low, high = self.levels[0], self.levels[-1]
+        if self.is_y_logarithmic:
+            value, low, high = math.log(value), math.log(low), math.log(high)
         return self.bottom - (value - low) / (high - low) * (self.bottom - self.top)
 
 
@@ -108,8 +117,8 @@ def line_chart(
         _grid(frame, axes),
         _level(frame, level) if level else None,
         [_band(frame, axes, line) for line in lines],
-        [_stroke(frame, axes, line) for line in lines],
-        [_markers(frame, axes, line) for line in lines] if has_markers else None,
+        [_stroke(frame, axes, line) for line in lines if line.has_stroke],
+        [_markers(frame, axes, line) for line in lines if line.has_markers] if has_markers else None,
         _end_labels(frame, axes, lines) if has_end_labels else None,
     ]
     return tag("svg", drawn, class_="chart", viewBox=f"0 0 {width} {height}", role="img", aria_label=description)
@@ -132,7 +141,9 @@ def sparkline(values: Sequence[Gap], *, colour: str, description: str, width: in
 def swatch(line: Line) -> Markup:
     """The line's stroke and marker as a key for a legend."""
     stroke = tag("line", x1=1, x2=33, y1=8, y2=8, class_="stroke dashed" if line.is_dashed else "stroke")
-    body = tag("g", stroke, _marker(line.shape, 17.0, 8.0), class_=f"series {line.colour}")
+    marker = _marker(line.shape, 17.0, 8.0)
+    shown = (stroke if line.has_stroke else None, marker if line.has_markers else None)
+    body = tag("g", shown, class_=f"series {line.colour}")
     return tag("svg", body, class_="swatch", viewBox="0 0 34 16", width=34, height=16, aria_hidden="true")
 
 
@@ -180,13 +191,16 @@ def _frame(
     if level:
         known.append(level.value)
     levels = nice_ticks(*_padded(known or [0.0, 1.0], 0.0))
+    if axes.is_y_logarithmic:  # a round 0 below the lowest value has no place
+        levels = [value for value in levels if value > 0]
+        levels = levels if levels[0] <= min(known) else [min(known), *levels]
     first, last = min(axes.places, default=1.0), max(axes.places, default=1.0)
     if first == last:
         first, last = (first / 1.5, last * 1.5) if axes.is_logarithmic else (first - 1, last + 1)
     longest = max((len(row) for line in lines for row in _label_rows(axes, line)), default=0)
     right = width - (30 + longest * _LETTER_WIDTH if has_end_labels and longest else 24)
     foot = 52 if any(quieter for _, _, quieter in axes.ticks) else 34
-    return _Frame(46, right, 34, height - foot, (first, last), levels, axes.is_logarithmic)
+    return _Frame(46, right, 34, height - foot, (first, last), levels, axes.is_logarithmic, axes.is_y_logarithmic)
 
 
 def _padded(values: Sequence[Number], share: Number) -> tuple[Number, Number]:

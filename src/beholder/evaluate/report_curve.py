@@ -20,6 +20,7 @@ from beholder.evaluate.report_values import (
     say_points,
     say_score,
     say_times,
+    texts,
     words,
 )
 
@@ -66,6 +67,7 @@ def curve_section(results: Mapping[str, Any]) -> Section | None:
         _left_out(results),
         folded("The numbers behind the curve", _table(lines, axes, metric)),
         _saved(results),
+        _sentences(results),
         _random_split(results),
     )
 
@@ -227,6 +229,12 @@ def _shares(results: Mapping[str, Any]) -> Child:
         items.append(tag("li", tag("span", title, class_="name"), track, tag("b", say_percent(share), class_="value")))
     why = note("Savings multiply, so these are shares of the logarithm.")
     return tag("div", tag("h4", "Where the saving comes from"), tag("ul", items, class_="bars"), why, class_="shares")
+
+
+def _sentences(results: Mapping[str, Any]) -> Child:
+    """What the features of visual sentences were worth, and whether their model knows the judged images."""
+    said = texts(results, "sentences", "sentences")
+    return part("Features of visual sentences", [tag("p", prose(one)) for one in said]) if said else None
 
 
 def _random_split(results: Mapping[str, Any]) -> Child:

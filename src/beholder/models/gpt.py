@@ -5,6 +5,7 @@ GPT-2, OPT, BLOOM, GPT-NeoX, LLaMA and LVM, SmolLM, Qwen and Mixtral are setting
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,7 +81,11 @@ class GPT(nn.Module):
         """Scores of what comes after the last token alone, which saves the others' share of a large vocabulary."""
         return self.logits(self.hidden(tokens, **told)[:, -1])
 
-    def hidden(
+    def hidden(self, tokens: Int[Tensor, "B T"], **told: Any) -> Float[Tensor, "B T D"]:
+        """The last block's tokens, normalised. Arguments as of `depths`."""
+        return self.depths(tokens, **told)[-1]
+
+    def depths(
         self,
         tokens: Int[Tensor, "B T"],
         *,
@@ -89,18 +94,19 @@ class GPT(nn.Module):
         positions: Int[Tensor, "A T"] | None = None,
         cache: Cache | None = None,
         added: Float[Tensor, "A T D"] | None = None,
+        taps: Sequence[int] = (),
         **seen: Any,
-    ) -> Float[Tensor, "B T D"]:
-        """The last block's tokens, normalised. Arguments as of `Transformer`; `seen` are a source and who may look at
-        it. With `is_real`, positions are counted over the tokens that are real; `added` is what else is known of the
-        tokens."""
+    ) -> tuple[Float[Tensor, "B T D"], ...]:
+        """The tokens after each block in `taps` and after the last, normalised. Arguments as of `Transformer`; `seen`
+        are a source and who may look at it. With `is_real`, positions are counted over the tokens that are real;
+        `added` is what else is known of the tokens."""
         if positions is None and rows is None and is_real is None and cache is not None:
             positions = cache.places(tokens)[:, cache.length :]
         positions = self.embed.places(tokens, is_real, rows, positions)
         x = self.embed(tokens, positions)
         if added is not None:
             x = x + added
-        return self.trunk(x, positions=positions, is_real=is_real, rows=rows, cache=cache, **seen)[-1]
+        return self.trunk(x, positions=positions, is_real=is_real, rows=rows, cache=cache, taps=taps, **seen)
 
     def logits(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
         """Scores of all tokens."""

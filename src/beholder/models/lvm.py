@@ -3,6 +3,7 @@ et al. 2023, arXiv 2302.13971) that foretells the next code of a visual sentence
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from jaxtyping import Bool, Float, Int
@@ -94,13 +95,24 @@ class LVM(nn.Module):
         self, tokens: Int[Tensor, "B T"], *, is_real: Bool[Tensor, "B S"] | None = None, cache: Cache | None = None
     ) -> Float[Tensor, "B T V"]:
         """Scores of each next token."""
+        return self.gpt.logits(self.depths(tokens, is_real=is_real, cache=cache)[-1])
+
+    def depths(
+        self,
+        tokens: Int[Tensor, "B T"],
+        taps: Sequence[int] = (),
+        *,
+        is_real: Bool[Tensor, "B S"] | None = None,
+        cache: Cache | None = None,
+    ) -> tuple[Float[Tensor, "B T D"], ...]:
+        """The tokens after each block in `taps` (from 1) and after the last, normalised."""
         if self.places is None or self.order is None:
-            return self.gpt(tokens, is_real=is_real, cache=cache)
+            return self.gpt.depths(tokens, is_real=is_real, cache=cache, taps=taps)
         positions = self.gpt.embed.places(tokens, is_real, None, None, cache.length if cache else 0)
         after = (positions - 1).clamp_min(0)  # the token that begins the sentence counts to its first picture
         picture = (after // self.config.tokens_per_picture).clamp_max(self.config.num_pictures - 1)
         added = self.places(after % self.config.tokens_per_picture) + self.order(picture)
-        return self.gpt(tokens, is_real=is_real, positions=positions, cache=cache, added=added)
+        return self.gpt.depths(tokens, is_real=is_real, positions=positions, cache=cache, added=added, taps=taps)
 
     def losses(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B rest"]:
         """Nats that each token from the second on costs, given all before it: T - 1 numbers a sentence."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -21,10 +21,12 @@ from beholder.runtime.ledger import Ledger
 from beholder.runtime.memory import in_memory
 from beholder.runtime.run_folder import RunFolder
 from beholder.runtime.seed import derive
-from beholder.train.loop import Plan, train
+from beholder.train.loop import Plan, Probe, train
 from beholder.train.step import StepReport
 from beholder.types import UserError
 
+TRAINING = "training"
+"""The stage of a run that trains one model."""
 NUM_PROBES = 8
 """Looks on the way."""
 _NUM_TIMED = 3
@@ -83,15 +85,36 @@ def fit(
     sketch: Callable[[Path], None],
     unit: str = "nats a code",
 ) -> dict[str, Any]:
-    """Train the model in place, once: later sittings load what came of it. The story is JSON values.
+    """Train the model of the run in place, as `fit_stage`. `look` gives figures of held-out pictures, `sketch` draws
+    samples into a file; both are asked now and then."""
+    samples = sitting.run.path / "samples"
+    samples.mkdir(exist_ok=True)
 
-    `look` gives figures of held-out pictures, `sketch` draws samples into a file; both are asked now and then. `unit`
-    is that of the loss.
-    """
+    def probe(_: nn.Module, step: int) -> Mapping[str, float]:
+        told = look()
+        sketch(samples / f"step-{step:06d}.png")
+        return told
+
+    every = max(1, num_steps // NUM_PROBES)
+    plan = plan_for(sitting.settings.lr, num_steps, derive(sitting.seed, "train"), every)
+    return fit_stage(sitting, model, objective, stream, plan, [probe], unit=unit)
+
+
+def fit_stage(
+    sitting: Sitting[Any],
+    model: nn.Module,
+    objective: nn.Module,
+    stream: Stream,
+    plan: Plan,
+    probes: Sequence[Probe] = (),
+    stage: str = TRAINING,
+    unit: str = "nats a code",
+) -> dict[str, Any]:
+    """Train the model in place, once: later sittings load what came of it. The story is JSON values. `unit` is that of
+    the loss."""
     story = trained_once(
-        sitting.run, "training", model,
-        lambda: _train(sitting, model, objective, stream, num_steps, look, sketch, unit),
-    )  # fmt: skip
+        sitting.run, stage, model, lambda: _train(sitting, model, objective, stream, plan, probes, stage, unit)
+    )
     model.to(sitting.device.torch_device).eval()
     return story
 
@@ -101,30 +124,22 @@ def _train(
     model: nn.Module,
     objective: nn.Module,
     stream: Stream,
-    num_steps: int,
-    look: Callable[[], Mapping[str, float]],
-    sketch: Callable[[Path], None],
+    plan: Plan,
+    probes: Sequence[Probe],
+    stage: str,
     unit: str,
 ) -> dict[str, Any]:
-    run, ledger = sitting.run, Ledger(sitting.run, "training")
-    samples = run.path / "samples"
-    samples.mkdir(exist_ok=True)
-    with sitting.log.progress("Train", num_steps) as advance:
-
-        def probe(_: nn.Module, step: int) -> Mapping[str, float]:
-            told = look()
-            sketch(samples / f"step-{step:06d}.png")
-            run.record("probe", step=step, **told)
-            return told
+    run, ledger = sitting.run, Ledger(sitting.run, stage)
+    with sitting.log.progress("Train", plan.num_steps) as advance:
 
         def on_step(report: StepReport) -> None:
-            run.record("step", step=report.step, **report.losses)
+            run.record("step", stage=stage, step=report.step, **report.losses)
             ledger.on_step()
             advance(1, f"{report.losses['total']:.2f} {unit}")
 
         result = train(
-            model, objective, stream, plan=plan(sitting.settings, num_steps, derive(sitting.seed, "train")),
-            device=sitting.device, folder=run.scratch("training"), probes=[probe], on_step=on_step,
+            model, objective, stream, plan=plan, device=sitting.device, folder=run.scratch(stage), probes=probes,
+            on_step=on_step,
         )  # fmt: skip
     ledger.close()
     return {
@@ -134,11 +149,11 @@ def _train(
     }
 
 
-def plan(settings: CodeTraining, num_steps: int, seed: int) -> Plan:
-    """The course of such a training."""
+def plan_for(lr: float, num_steps: int, seed: int, probe_every: int = 0) -> Plan:
+    """The course of such a training: a short warm-up, then a cosine."""
     return Plan(
-        num_steps=num_steps, lr=settings.lr, num_warmup=max(1, num_steps // 20), weight_decay=0.05, seed=seed,
-        probe_every=max(1, num_steps // NUM_PROBES), checkpoint_every_seconds=20.0,
+        num_steps=num_steps, lr=lr, num_warmup=max(1, num_steps // 20), weight_decay=0.05, seed=seed,
+        probe_every=probe_every, checkpoint_every_seconds=20.0,
     )  # fmt: skip
 
 
@@ -150,7 +165,7 @@ def course(run: RunFolder, story: Mapping[str, Any], title: str) -> dict[str, An
     return {
         "steps": story["steps"],
         "parameters": story["parameters"],
-        "seconds": costs["training"].seconds if "training" in costs else None,
+        "seconds": costs[TRAINING].seconds if TRAINING in costs else None,
         "losses": [list(point) for point in losses[:: max(1, len(losses) // _MOST_POINTS)]],
         "probes": [
             {"name": f"{title}, {name}", "values": [[one["step"], one[name]] for one in probes]} for name in names
@@ -165,6 +180,6 @@ def costs_of(run: RunFolder, estimated: Mapping[str, float]) -> dict[str, Any]:
     return {"rows": rows, "total": asdict(sum(costs.values(), Cost()))}
 
 
-def losses_of(run: RunFolder) -> list[tuple[int, float]]:
-    """Step and loss of every step; of a step that was taken twice, after a kill, the last."""
-    return sorted({entry["step"]: entry["total"] for entry in run.records("step")}.items())
+def losses_of(run: RunFolder, stage: str = TRAINING) -> list[tuple[int, float]]:
+    """Step and loss of every step of a stage; of a step that was taken twice, after a kill, the last."""
+    return sorted({entry["step"]: entry["total"] for entry in run.records("step") if entry["stage"] == stage}.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,18 +38,31 @@ class Features:
     """The last layer's average at the middle resolution."""
 
 
+Look = Callable[[Sequence[np.ndarray]], tuple[np.ndarray, np.ndarray]]
+"""Descriptor and summary rows of a batch of decoded images."""
+
+
 def extract(session: Session, backbone: nn.Module, samples: Sequence[Sample], name: str) -> Features:
     """Run the backbone over all samples; rows already on disk are not made again."""
-    backbone = prepare(backbone, session.device)
-    folder, resolutions = session.run.scratch(name.replace(" ", "-")), session.config.resolutions
-    widths = _widths(session, backbone)
+    backbone, resolutions = prepare(backbone, session.device), session.config.resolutions
+
+    def look(batch: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        return see(backbone, batch, resolutions, session.pixels, session.device)
+
+    return extract_by(session, look, samples, name, at_least=max(resolutions))
+
+
+def extract_by(session: Session, look: Look, samples: Sequence[Sample], name: str, at_least: int) -> Features:
+    """Look at all samples, decoded with at least so many pixels a side; rows already on disk are not made again."""
+    folder = session.run.scratch(name.replace(" ", "-"))
+    widths = _widths(look)
     arrays = [_open(folder / f"{part}.npy", (len(samples), width)) for part, width in widths.items()]
     progress = folder / "rows.json"
     done = read_json(progress) if progress.exists() else 0
-    images = decoded(samples[done:], session.limits, session.device.num_threads, at_least=max(resolutions))
+    images = decoded(samples[done:], session.limits, session.device.num_threads, at_least=at_least)
     batches = iter(lambda: list(itertools.islice(images, BATCH_SIZE)), [])
     with session.log.progress("Features", len(samples), done) as advance:
-        for values in see_batches(backbone, batches, resolutions, session.pixels, session.device):
+        for values in look_at_batches(look, batches, session.device):
             rows = slice(done, done + len(values[0]))
             for array, value in zip(arrays, values, strict=True):
                 array[rows] = in_range(value)
@@ -78,21 +91,25 @@ def see_batches(
     pixels: PixelConfig,
     device: Device,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """`see` of every batch, in order.
+    """`see` of every batch, in order."""
+    yield from look_at_batches(lambda batch: see(backbone, batch, resolutions, pixels, device), batches, device)
+
+
+def look_at_batches(
+    look: Look, batches: Iterable[Sequence[np.ndarray]], device: Device
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What the look finds in every batch, in order.
 
     On a CPU each core looks at a batch of its own: cores that share one wait for the slowest of them at every layer,
     which doubles the time wherever another program takes a core. The rows do not depend on the number of threads.
     """
 
-    def work(batch: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        return see(backbone, batch, resolutions, pixels, device)
-
     if device.torch_device.type != "cpu":
-        yield from map(work, batches)
+        yield from map(look, batches)
         return
     try:
         with ThreadPoolExecutor(device.num_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            yield from map_in_order(pool, work, batches, device.num_threads + 1)
+            yield from map_in_order(pool, look, batches, device.num_threads + 1)
     finally:
         torch.set_num_threads(device.num_threads)  # torch keeps the last number for threads to come
 
@@ -117,9 +134,8 @@ def see(
     return torch.cat(descriptors, dim=1).cpu().numpy(), summary.float().cpu().numpy()
 
 
-def _widths(session: Session, backbone: nn.Module) -> dict[str, int]:
-    blank = [np.zeros((8, 8, 3), np.uint8)]
-    descriptor, summary = see(backbone, blank, session.config.resolutions, session.pixels, session.device)
+def _widths(look: Look) -> dict[str, int]:
+    descriptor, summary = look([np.zeros((8, 8, 3), np.uint8)])
     return {"descriptor": descriptor.shape[1], "summary": summary.shape[1]}
 
 

@@ -9,7 +9,7 @@ generic features, pretrain, adapted features, curve and verdict (judge), head (f
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +18,14 @@ from torch import nn
 from beholder.config import to_json
 from beholder.data.decode import Limits
 from beholder.pretrained.catalogue import efficientnet_lite0
+from beholder.pretrained.part_folder import SENTENCES, Part, open_part
 from beholder.recipes.adapt.domain import Domain, read_domain
 from beholder.recipes.adapt.estimate import Estimate, estimate
 from beholder.recipes.adapt.features import Features, extract
 from beholder.recipes.adapt.finetune import obstacle, tuning_steps
 from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.adapt.pretrain import pretrain, steps_for
+from beholder.recipes.adapt.sentences import Sentences, extract_sentences, fit_spaces, open_model
 from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.settings import RESOLUTIONS, AdaptConfig, check, parse_budget
 from beholder.recipes.adapt.spaces import Seen, fit_space
@@ -47,6 +49,7 @@ def adapt(
     objective: Literal["teacher", "masked"] = "teacher",
     finetune: Literal["none", "low-rank", "full"] = "none",
     resolutions: tuple[int, ...] = RESOLUTIONS,
+    lvm: str | Path | None = None,
     thorough: bool = False,
     seed: int = 0,
     device: str = "auto",
@@ -70,6 +73,7 @@ def adapt(
         objective=objective,
         finetune=finetune,
         resolutions=resolutions,
+        lvm=None if lvm is None else str(lvm),
         thorough=thorough,
         seed=seed,
         device=device,
@@ -78,27 +82,34 @@ def adapt(
     )
     config = check(config)
     refuse_inside(Path(out), Path(photos))
+    part = None if config.lvm is None else open_part(config.lvm, SENTENCES, "--lvm")
     picked = pick_device(config.device, config.threads)
     log = log or Log(quiet=True)
     limits = Limits(max_pixels=config.max_pixels)
     with RunFolder.open(Path(out), to_json(config)) as run, told_kindly(run.path):
         if run.is_resumed:
             log.stage("Resume", f"{run.path}: what is done is kept")
-        return _adapt(Session(config, run, picked, limits, PixelConfig(), log))
+        return _adapt(Session(config, run, picked, limits, PixelConfig(), log), part)
 
 
-def _adapt(session: Session) -> dict[str, Any]:
+def _adapt(session: Session, part: Part | None) -> dict[str, Any]:
     config, run = session.config, session.run
+    sentences = open_model(session, part)
     with session.run.charged("read and curate"):
         domain = read_domain(config, run, session.limits, session.device.num_threads, session.log)
     generic = efficientnet_lite0()
-    steps, tuning_steps, guess = _plan(session, domain, generic)
+    steps, tuning_steps, guess = _plan(session, domain, generic, sentences)
     features = _extract(session, domain, generic, "features")
     seen = [_see_fold(session, domain, fold, generic, features, steps) for fold in range(len(domain.folds))]
-    return tell(session, domain, generic, features, seen, guess, tuning_steps)
+    if sentences is not None:
+        rows = extract_sentences(session, domain, sentences)
+        seen = [replace(one, told=fit_spaces(session, domain, fold, features, rows)) for fold, one in enumerate(seen)]
+    return tell(session, domain, generic, features, seen, guess, tuning_steps, part)
 
 
-def _plan(session: Session, domain: Domain, generic: nn.Module) -> tuple[int, int, Estimate]:
+def _plan(
+    session: Session, domain: Domain, generic: nn.Module, sentences: Sentences | None
+) -> tuple[int, int, Estimate]:
     """Steps of pretraining and of fine-tuning, and what all will cost: decided once, kept in `recipe.json`."""
     run, config, log = session.run, session.config, session.log
     if config.finetune != "none" and (why := obstacle(domain, config.seed)):
@@ -110,7 +121,7 @@ def _plan(session: Session, domain: Domain, generic: nn.Module) -> tuple[int, in
         tuning = run.resolve("finetuning", lambda: asdict(tuning_steps(session, domain, generic)))
         told = run.resolve(
             "estimate",
-            lambda: asdict(estimate(session, domain, generic, Timed(**pretraining), Timed(**tuning))),
+            lambda: asdict(estimate(session, domain, generic, Timed(**pretraining), Timed(**tuning), sentences)),
         )
     guess = Estimate(**told)
     log.stage("Estimate", guess.sentence)

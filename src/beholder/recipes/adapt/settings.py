@@ -35,6 +35,8 @@ class AdaptConfig:
     objective: Literal["teacher", "masked"] = "teacher"
     finetune: Literal["none", "low-rank", "full"] = "none"
     """Whether the backbone also learns from the labels, by thin matrices or with all its weights."""
+    lvm: str | None = None
+    """A model of visual sentences whose features are judged beside the others, and never shipped."""
     thorough: bool = False
     """Repeat everything on four grouped folds instead of one split."""
     resolutions: tuple[int, ...] = RESOLUTIONS
@@ -89,5 +91,10 @@ def check(config: AdaptConfig) -> AdaptConfig:
             )
     if not config.resolutions:
         raise UserError("--resolutions is empty; name at least one side in pixels, such as 224.")
+    if config.lvm is not None and config.labels is None:
+        raise UserError(
+            f"--lvm {config.lvm}: its features are judged by what few labels make of them, and there are none; give "
+            "--labels, or leave --lvm out."
+        )
     Limits(config.max_pixels)
     return config

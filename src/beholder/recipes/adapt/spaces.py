@@ -24,7 +24,7 @@ class Space:
     """One way to see the domain: every image as D numbers."""
 
     name: str
-    """"generic", "adapted" or "generic + adapted"."""
+    """"generic", "adapted", "generic + adapted", "sentences" or "generic + sentences"."""
     embedding: Float[np.ndarray, "n D"]
     mean: Float[np.ndarray, " F"]
     scale: Float[np.ndarray, " F"]
@@ -40,9 +40,11 @@ class Seen:
     others: tuple[Space, ...]
     """The adapted one and generic + adapted; empty without pretraining."""
     candidate: Candidate | None
+    told: tuple[Space, ...] = ()
+    """Spaces of visual sentences, which are judged and never shipped."""
 
     def space(self, name: str) -> Space:
-        return next(space for space in (self.generic, *self.others) if space.name == name)
+        return next(space for space in (self.generic, *self.others, *self.told) if space.name == name)
 
 
 def fit_space(name: str, features: Sequence[Features], train: Int[np.ndarray, " m"], *, width: int, seed: int) -> Space:

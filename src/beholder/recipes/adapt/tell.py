@@ -13,6 +13,7 @@ from torch import nn
 from beholder.evaluate.report import write_report
 from beholder.evaluate.verdict import Verdict
 from beholder.pretrained.bundle import Bundle
+from beholder.pretrained.part_folder import Part
 from beholder.recipes.adapt import findings, galleries
 from beholder.recipes.adapt.decide import Shipped, decide, decide_tuned
 from beholder.recipes.adapt.domain import Domain
@@ -22,6 +23,7 @@ from beholder.recipes.adapt.features import Features
 from beholder.recipes.adapt.fit import Choice, choose, random_split, test_score
 from beholder.recipes.adapt.health import Health, cluster, consistency_of, examine, viewed_images
 from beholder.recipes.adapt.judge import Judgement, View, judge_domain
+from beholder.recipes.adapt.sentences import tell_sentences, views_of
 from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.settings import AdaptConfig
 from beholder.recipes.adapt.ship import build_bundle, cost_of_thousand, model_card
@@ -34,8 +36,8 @@ from beholder.runtime.machine import machine
 from beholder.version import VERSION
 
 _SPOKEN = (
-    "labels", "group", "normal", "budget", "backbone", "objective", "finetune", "resolutions", "thorough", "seed",
-    "device", "threads", "max_pixels",
+    "labels", "group", "normal", "budget", "backbone", "objective", "finetune", "resolutions", "lvm", "thorough",
+    "seed", "device", "threads", "max_pixels",
 )  # fmt: skip
 """Settings that the command line offers."""
 
@@ -48,6 +50,7 @@ def tell(
     seen: Sequence[Seen],
     guess: Estimate,
     tuning_steps: int,
+    part: Part | None,
 ) -> dict[str, Any]:
     """Everything after the spaces are there; returns `results.json`, whose writing ends the run."""
     album = galleries.Album(domain, session.limits, session.device.num_threads)
@@ -60,6 +63,14 @@ def tell(
             judgement = _judge(session, domain, features, seen, choice) if domain.is_judged else None
     verdict = judgement.verdict if judgement else judge_embeddings(domain, health, session.config.seed)
     session.log.stage("Verdict", verdict.sentence)
+    told = None
+    if part is not None and choice is not None:
+        with session.run.charged("curve"):
+            told = tell_sentences(session, domain, part, seen, judgement.curve if judgement else None)
+        for sentence in told["sentences"]:
+            session.log.stage("Sentences", sentence)
+    elif part is not None:
+        session.log.warn("--lvm is left out: its features are judged by labels, and there are too few to learn from.")
     shipped = decide(generic, seen[0], choice, verdict)
     untuned, tuning = shipped.space, None
     if tuning_steps:
@@ -70,6 +81,7 @@ def tell(
         taught = shipped.tuned.shown if shipped.tuned else None
         unusual = find_unusual(domain, domain.training_images(0), shipped.space, session.config.seed, taught)
     results = _begin_results(session, domain, seen[0], verdict, shipped, health, tuning)
+    results["sentences"] = told
     with session.run.charged("report"):
         bundle = _bundle(session, domain, shipped, unusual)
         _show(session, domain, bundle, shipped, untuned, judgement, unusual, album, results)
@@ -102,7 +114,8 @@ def _examine(session: Session, domain: Domain, generic: nn.Module, seen: Seen, a
 
 
 def _judge(session: Session, domain: Domain, features: Features, seen: Sequence[Seen], choice: Choice) -> Judgement:
-    """The curve over trivial, last-layer, generic and adapted views; the candidate is the one validation preferred."""
+    """The curve over trivial, last-layer, generic and adapted views, and those of visual sentences; the candidate is
+    the one that validation preferred."""
     views = [
         View("trivial", "Brightness and size alone", "trivial", [_trivial(domain)]),
         View("last layer", "Generic, last layer", "last layer", [_standardised(features.summary)]),
@@ -112,6 +125,7 @@ def _judge(session: Session, domain: Domain, features: Features, seen: Sequence[
         name = choice.candidate.space.name
         tables = [one.space(name).embedding for one in seen]
         views.append(View("adapted", name.capitalize(), "adapted", tables, is_also_picked=True))
+    views += views_of(seen)
     judgement = judge_domain(session, domain, views)
     session.log.stage("Labels", judgement.saved.sentence)
     return judgement

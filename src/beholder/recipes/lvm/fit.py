@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from beholder.models.lvm import LVM, TRUNKS, LVMConfig
+from beholder.models.lvm import LVM, LVMConfig
 from beholder.objectives.next_token import NextToken
 from beholder.recipes import code_training
 from beholder.recipes.adapt.pace import Timed
@@ -20,20 +20,17 @@ from beholder.runtime.device import Device
 from beholder.runtime.seed import numpy_generator, seed_everything
 from beholder.tasks.visual_sentences import VisualSentences
 from beholder.tokenizers.sentences import SentenceConfig
+from beholder.trunk.transformer import TransformerConfig
 
 _NUM_ASKED = 12
 """Held-out sentences of each task that a probe reads."""
 
 
-def build_model(settings: LVMTraining, grammar: SentenceConfig, seed: int) -> LVM:
-    """A fresh model for these sentences."""
+def build_model(trunk: TransformerConfig, num_pictures: int, grammar: SentenceConfig, seed: int) -> LVM:
+    """A fresh model for sentences of so many pictures."""
     seed_everything(seed, "model")
-    return LVM(
-        LVMConfig(
-            grammar.num_codes, grammar.grid, grammar.vocabulary_size, grammar.length(settings.num_pictures),
-            trunk=TRUNKS[settings.size],
-        )
-    )  # fmt: skip
+    length = grammar.length(num_pictures)
+    return LVM(LVMConfig(grammar.num_codes, grammar.grid, grammar.vocabulary_size, length, trunk=trunk))
 
 
 def steps_for(settings: LVMTraining, model: LVM, stream: SentenceStream, device: Device) -> Timed:
@@ -65,7 +62,7 @@ class Probe:
 
 
 def fit(
-    sitting: Sitting[LVMTraining],
+    sitting: Sitting[Any],
     model: LVM,
     stream: SentenceStream,
     speaker: VisualSentences,

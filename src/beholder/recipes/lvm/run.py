@@ -14,6 +14,7 @@ from typing import Any
 
 from beholder.config import from_json, to_json
 from beholder.data.decode import Limits
+from beholder.models.lvm import TRUNKS
 from beholder.pretrained.part_folder import CODEC, Part, check_codec, open_part
 from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.adapt.settings import parse_budget
@@ -92,7 +93,7 @@ def _run(sitting: Sitting[LVMTraining], codec: Part, asked: dict[str, Any]) -> d
     with sitting.run.charged("encoding"):
         tables = encode_all(sitting, material, pictures)
     stream = SentenceStream(material, tables, grammar, settings, derive(seed, "stream"))
-    model = build_model(settings, grammar, seed)
+    model = build_model(TRUNKS[settings.size], settings.num_pictures, grammar, seed)
     timed = Timed(**run.resolve("timed", lambda: to_json(steps_for(settings, model, stream, device))))
     log.stage(
         "Estimate",

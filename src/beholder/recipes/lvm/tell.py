@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from beholder.data.fingerprint import content_hash
 from beholder.evaluate.report_sentences import headline, write_sentences_report
 from beholder.models.lvm import LVM
 from beholder.pretrained.part_folder import SENTENCES, Part, save_part
@@ -76,6 +77,7 @@ def tell(sitting: Sitting[LVMTraining], asked: Mapping[str, Any], done: Finished
         "left_out": list(done.material.left_out),
         "steps": story["steps"],
         "seed": asked["seed"],
+        "pictures": _pictures(done.material),
         "judged": results["judged"],
     }
     with told_kindly(run.path):
@@ -106,6 +108,13 @@ def command(asked: Mapping[str, Any], settings: LVMTraining, run: RunFolder) -> 
 def _data(asked: Mapping[str, Any], material: Material) -> dict[str, Any]:
     notes = [f"{len(material.masks):,} pictures have a mask"] if material.masks else []
     return {"folder": asked["data"], **material.collection.facts, "notes": notes}
+
+
+def _pictures(material: Material) -> dict[str, list[str]]:
+    """Content hashes of what was learned from and of what was held out: whoever judges the model by other pictures can
+    see whether it knows them."""
+    hashes = np.array([content_hash(sample) for sample in material.samples])
+    return {"learned": hashes[~material.is_held_out].tolist(), "held_out": hashes[material.is_held_out].tolist()}
 
 
 def _card(results: Mapping[str, Any], done: Finished) -> str:
