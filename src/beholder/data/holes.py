@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from scipy.ndimage import gaussian_filter
-from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse import coo_matrix
 from scipy.sparse.linalg import spsolve
 
 _LEAST_SHARE, _MOST_SHARE = 0.25, 0.5
@@ -50,28 +52,30 @@ def fill_bending(values: Float[np.ndarray, "H W C"], hole: Hole) -> Float[np.nda
     return _solve(values, hole, (laplacian @ laplacian).tocsr())
 
 
-def _solve(values: np.ndarray, hole: Hole, operator: csr_matrix) -> np.ndarray:
+def _solve(values: np.ndarray, hole: Hole, operator: Any) -> np.ndarray:
     unknown = np.flatnonzero(hole)
     if not len(unknown) or hole.all():
         return values.copy()
     known = np.flatnonzero(~hole)
     flat = values.reshape(-1, values.shape[2]).astype(np.float64)
     rows = operator[unknown]
-    found = spsolve(rows[:, unknown].tocsc(), -(rows[:, known] @ flat[known]))
+    found: Any = spsolve(rows[:, unknown].tocsc(), -(rows[:, known] @ flat[known]))
     flat[unknown] = found.reshape(len(unknown), -1)
     return flat.reshape(values.shape)
 
 
-def _laplacian(shape: tuple[int, ...]) -> csr_matrix:
-    """Each place less the mean of its neighbours, times their number; the picture's own border is free."""
+def _laplacian(shape: tuple[int, ...]) -> Any:
+    """Each place less the mean of its neighbours, times their number; the picture's own border is free. Sparse."""
     places = np.arange(shape[0] * shape[1]).reshape(shape)
     pairs = [(places[:-1], places[1:]), (places[:, :-1], places[:, 1:])]
     one = np.concatenate([first.ravel() for first, _ in pairs] + [second.ravel() for _, second in pairs])
     other = np.concatenate([second.ravel() for _, second in pairs] + [first.ravel() for first, _ in pairs])
     count = places.size
-    adjacent = coo_matrix((np.ones(len(one)), (one, other)), (count, count)).tocsr()
+    table: Any = coo_matrix((np.ones(len(one)), (one, other)), (count, count))
+    adjacent = table.tocsr()
     degree = np.asarray(adjacent.sum(1)).ravel()
-    return coo_matrix((degree, (places.ravel(), places.ravel())), (count, count)).tocsr() - adjacent
+    diagonal: Any = coo_matrix((degree, (places.ravel(), places.ravel())), (count, count))
+    return diagonal.tocsr() - adjacent
 
 
 def cells_of(hole: Hole, grid: tuple[int, int]) -> Bool[np.ndarray, " T"]:

@@ -155,7 +155,7 @@ def _sheets_section(results: Mapping[str, Any], album: Album) -> Section:
     parts = []
     for one in records(results, "sheets"):
         title, said = _SHEETS[one["name"]]
-        parts.append(part(title, tag("div", show(album, one["picture"], said), class_="sheet"), note(said)))
+        parts.append(part(title, tag("figure", show(album, one["picture"], said), class_="sheet"), note(said)))
     return section("sheets", "Sheets", "What it paints", "The first pictures, not chosen ones.", *parts)
 
 

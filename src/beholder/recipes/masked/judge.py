@@ -183,8 +183,8 @@ def _distance(pictures: Squares, truth: Squares, holes: np.ndarray) -> Float[np.
     found = []
     for first in range(0, len(pictures), _AT_ONCE):
         rows = slice(first, first + _AT_ONCE)
-        pair = (_unit(one[rows]) for one in (pictures, truth))
-        found.append(filter_distance(*pair, torch.from_numpy(holes[rows])).double().numpy())
+        one, other = _unit(pictures[rows]), _unit(truth[rows])
+        found.append(filter_distance(one, other, torch.from_numpy(holes[rows])).double().numpy())
     return np.concatenate(found)
 
 

@@ -54,9 +54,9 @@ def gather(sitting: Sitting[MaskedTraining], facts: Mapping[str, Any]) -> Materi
     samples, known = collection.samples, collection.places(False)
     counts = Counter(samples[place].label for place in known)
     enough = [name for name, count in counts.items() if name is not None and count >= FEWEST_OF_CLASS]
-    labels = tuple(sorted(enough)) if settings.has_labels and len(enough) > 1 else ()
-    numbers = {name: number for number, name in enumerate(labels)}
-    classes = np.array([numbers.get(sample.label or "", len(labels)) for sample in samples])
+    labels: tuple[str, ...] = tuple(sorted(enough)) if settings.has_labels and len(enough) > 1 else ()
+    numbers: dict[str | None, int] = {name: number for number, name in enumerate(labels)}
+    classes = np.array([numbers.get(sample.label, len(labels)) for sample in samples])
     texts = [" ".join((sample.text or "").split()) for sample in samples]
     learned = [texts[place] for place in known if words_of(texts[place])]
     if not settings.has_texts or len(set(learned)) < 2:
