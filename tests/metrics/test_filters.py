@@ -17,7 +17,7 @@ def test_equal_pictures_have_none_and_it_has_no_direction() -> None:
     one, two = texture(0), texture(1)
     assert torch.equal(filter_distance(one, one), torch.zeros(4))
     assert torch.allclose(filter_distance(one, two), filter_distance(two, one))
-    assert ((0 < filter_distance(one, two)) & (filter_distance(one, two) < 1)).all()
+    assert ((filter_distance(one, two) > 0) & (filter_distance(one, two) < 1)).all()
 
 
 def test_another_draw_of_the_same_texture_is_closer_than_none() -> None:

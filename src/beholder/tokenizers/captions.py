@@ -130,6 +130,7 @@ def as_words(captions: Captions, begin: str = "<|startoftext|>", end: str = "<|e
     table.add_special_tokens([begin, end])
     surround(table, begin, end)
     first, last = table.token_to_id(begin), table.token_to_id(end)
+    assert first is not None and last is not None, "they were added a moment ago"
     config = WordsConfig(captions.longest + _ROOM, last + 1)
     return Words(table, SpecialTokens(first, last, pad=last, unknown=last, stops=(last,)), config)
 
