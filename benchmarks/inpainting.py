@@ -5,10 +5,10 @@ beside causal decoding by a trunk of the same shape that learned from the same c
 
 `holes`: the mean distance from the truth within the hole (`metrics.filters.filter_distance`: fixed filters that no loss
 has seen), PSNR, and by how much OpenCV's distance is larger, with its 95 % interval over holes. Rectangles and
-irregular holes of a quarter to a half of the picture, at the model's side. `decoding`: seconds a picture on `--threads`, one at a
-time and 16 at once, the median of rounds in which both take turns; and how 192 pictures from nothing look as a set:
-Fréchet distance, precision and recall of 42 filter responses against held-out pictures. The causal model is trained
-here for `--causal-steps` steps of as many pictures as the masked one saw in each of its own.
+irregular holes of a quarter to a half of the picture, at the model's side. `decoding`: seconds a picture on
+`--threads`, one at a time and 16 at once, the median of rounds in which both take turns; and how 192 pictures from
+nothing look as a set: Fréchet distance, precision and recall of 42 filter responses against held-out pictures. The
+causal model is trained here for `--causal-steps` steps of as many pictures as the masked one saw in each of its own.
 
 Without OpenCV that part is left out; requirements-peers.txt has the version that was compared.
 """
@@ -110,7 +110,7 @@ def holes(holed: HoledPictures, painter: MaskedPictures, seed: int) -> dict[str,
 def opencv(holed: HoledPictures) -> dict[str, np.ndarray]:
     """Telea 2004 and Bertalmio et al. 2001, as OpenCV has them."""
     try:
-        import cv2
+        import cv2  # pyright: ignore[reportMissingImports]
     except ImportError:
         return {}
     methods = {"OpenCV Telea": cv2.INPAINT_TELEA, "OpenCV Navier-Stokes": cv2.INPAINT_NS}

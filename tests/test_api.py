@@ -20,7 +20,7 @@ import beholder
 from beholder.cli.main import VERBS, main
 from beholder.types import Answer, UserError
 
-NAMED_APART = ("classify", "anomaly", "similarity", "describe", "complete", "generate", "train")
+NAMED_APART = ("classify", "anomaly", "similarity", "describe", "complete", "generate", "inpaint", "edit", "train")
 FUNCTIONS = sorted(name for name in beholder.__all__ if name[0].islower())
 
 
