@@ -113,8 +113,10 @@ class TestARun:
                 run_scale_law(photos, **arguments)
         monkeypatch.undo()
         trained: list[str] = []
-        fit = stages.fit
-        monkeypatch.setattr(stages, "fit", lambda *given: trained.append(given[-1]) or fit(*given))
+        fit = stages.fit_stage
+        monkeypatch.setattr(
+            stages, "fit_stage", lambda *given, stage: trained.append(stage) or fit(*given, stage=stage)
+        )
         told = run_scale_law(photos, **arguments)
         assert trained == ["96x3", "128x4"], "what was trained and judged before is not trained again"
         for name in ("sizes", "law", "foretold", "noise", "stream"):
