@@ -12,6 +12,7 @@ from beholder.runtime.log import Log
 from beholder.runtime.run_folder import RunFolder
 
 Settings = TypeVar("Settings")
+Others = TypeVar("Others")
 
 
 @dataclass(frozen=True)
@@ -26,3 +27,7 @@ class Sitting(Generic[Settings]):
     device: Device
     limits: Limits
     log: Log
+
+    def with_settings(self, settings: Others) -> Sitting[Others]:
+        """The same run under the settings of another recipe, whose stages it takes."""
+        return Sitting(self.data, settings, self.seed, self.run, self.device, self.limits, self.log)

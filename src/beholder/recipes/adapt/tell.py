@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -29,10 +28,10 @@ from beholder.recipes.adapt.settings import AdaptConfig
 from beholder.recipes.adapt.ship import build_bundle, cost_of_thousand, model_card
 from beholder.recipes.adapt.spaces import Seen, Space
 from beholder.recipes.adapt.unusual import FALSE_ALARM_RATE, Unusual, find_unusual
+from beholder.recipes.results import begin_results
 from beholder.recipes.spoken import spoken
 from beholder.runtime.energy import Cost
 from beholder.runtime.log import spent
-from beholder.runtime.machine import machine
 from beholder.version import VERSION
 
 _SPOKEN = (
@@ -162,12 +161,7 @@ def _begin_results(
         details.append(tuning["sentence"])
     section = findings.verdict_section(verdict, details, shipped.space.name, guard)
     return {
-        "version": VERSION,
-        "name": session.run.path.name,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command(session),
-        "seed": config.seed,
-        "machine": machine(session.device),
+        **begin_results(session.run, session.device, command(session), config.seed),
         "data": findings.data_section(domain, config.photos),
         "verdict": {**section, "protocol": protocol},
         "embeddings": findings.embeddings_section(health, []),

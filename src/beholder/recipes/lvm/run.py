@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from beholder.config import from_json, to_json
-from beholder.data.decode import Limits
 from beholder.models.lvm import TRUNKS
-from beholder.pretrained.part_folder import CODEC, Part, check_codec, open_part
+from beholder.pretrained.part_folder import Part
 from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.lvm.codes import encode_all
@@ -27,12 +26,10 @@ from beholder.recipes.lvm.settings import LVMTraining, check, parse_tasks
 from beholder.recipes.lvm.sheets import sheet
 from beholder.recipes.lvm.stream import SentenceStream
 from beholder.recipes.lvm.tell import Finished, tell
+from beholder.recipes.over_codes import sit_over_codes
 from beholder.recipes.rows_of_pictures import stack, write_sheet
 from beholder.recipes.sitting import Sitting
-from beholder.runtime.device import pick_device
-from beholder.runtime.files import refuse_inside
 from beholder.runtime.log import Log, duration
-from beholder.runtime.run_folder import RunFolder
 from beholder.runtime.seed import derive
 from beholder.tasks.picture_codes import PictureCodes
 from beholder.tasks.visual_sentences import VisualSentences
@@ -64,7 +61,7 @@ def train_lvm(
     rotate, hole, masks, classes, frames; None: all but frames, as far as the data have them. `leave_out`: tasks with
     answers that are judged and never learned. Raises UserError for what cannot work.
     """
-    log, out, settings = log or Log(quiet=True), Path(out), settings or LVMTraining()
+    settings = settings or LVMTraining()
     if tasks is not None:
         settings = replace(settings, tasks=parse_tasks(tasks, "--tasks"))
     if leave_out is not None:
@@ -72,13 +69,10 @@ def train_lvm(
     settings = from_json(LVMTraining, to_json(settings))
     check(settings)
     parse_budget(settings.budget)
-    refuse_inside(out, Path(data))
-    codec = open_part(tokenizer, CODEC, "--tokenizer")
-    asked = {"recipe": "train_lvm", "data": str(data), "tokenizer": str(tokenizer), **to_json(settings), "seed": seed}
-    with RunFolder.open(out, asked) as run:
-        limits = Limits(max_pixels=max_pixels, min_side=codec.config.stride)
-        sitting = Sitting(Path(data), settings, seed, run, pick_device(device, threads), limits, log)
-        check_codec(run.resolve("codec", lambda: codec.fingerprint), codec, out)
+    with sit_over_codes(
+        "train_lvm", data, tokenizer, out, settings, seed=seed, device=device, threads=threads,
+        max_pixels=max_pixels, log=log,
+    ) as (sitting, codec, asked):  # fmt: skip
         return _run(sitting, codec, asked)
 
 

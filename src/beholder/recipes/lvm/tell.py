@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,12 @@ from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.code_training import costs_of, course
 from beholder.recipes.lvm.material import Material
 from beholder.recipes.lvm.settings import WEIGHTS, LVMTraining
+from beholder.recipes.results import begin_results, end_run
 from beholder.recipes.rows_of_pictures import as_png
 from beholder.recipes.sitting import Sitting
 from beholder.runtime.energy import Cost
 from beholder.runtime.files import told_kindly
-from beholder.runtime.log import energy, spent
-from beholder.runtime.machine import machine
+from beholder.runtime.log import energy
 from beholder.runtime.run_folder import RunFolder
 from beholder.version import VERSION
 
@@ -48,12 +47,7 @@ def tell(sitting: Sitting[LVMTraining], asked: Mapping[str, Any], done: Finished
     total = sum(run.costs().values(), Cost())
     last = {name: value for name, value in probes[-1].items() if name != "step"} if probes else {}
     results: dict[str, Any] = {
-        "version": VERSION,
-        "name": run.path.name,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command(asked, settings, run),
-        "seed": asked["seed"],
-        "machine": machine(sitting.device),
+        **begin_results(run, sitting.device, command(asked, settings, run), asked["seed"]),
         "data": _data(asked, done.material),
         "judged": {**done.judged, "plain_nats": last.get("plain"), "held_out_nats": last},
         "num_examples": settings.num_pictures // 2 - 1,
@@ -86,11 +80,7 @@ def tell(sitting: Sitting[LVMTraining], asked: Mapping[str, Any], done: Finished
             card=_card(results, done), codec=done.codec,
         )  # fmt: skip
         write_sentences_report(results, pictures, run.path / "report.html")
-    run.finish(results)
-    log.stage("Judge", headline(results))
-    log.stage("Cost", spent(total))
-    log.stage("Model", str(run.path / "model"))
-    log.stage("Report", str(run.path / "report.html"))
+    end_run(run, log, results, headline(results))
     return results
 
 

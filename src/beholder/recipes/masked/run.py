@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from beholder.config import from_json, to_json
-from beholder.data.decode import Limits
-from beholder.pretrained.part_folder import CODEC, Part, check_codec, open_part
+from beholder.pretrained.part_folder import Part
 from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.coded_pictures import PLAIN, encode_once, look_plainly
@@ -23,11 +22,9 @@ from beholder.recipes.masked.material import gather
 from beholder.recipes.masked.settings import MaskedTraining, check
 from beholder.recipes.masked.sheets import sketch
 from beholder.recipes.masked.tell import Finished, tell
+from beholder.recipes.over_codes import sit_over_codes
 from beholder.recipes.sitting import Sitting
-from beholder.runtime.device import pick_device
-from beholder.runtime.files import refuse_inside
 from beholder.runtime.log import Log, duration
-from beholder.runtime.run_folder import RunFolder
 from beholder.tasks.masked_pictures import MaskedPictures
 from beholder.tasks.picture_codes import PictureCodes
 
@@ -51,23 +48,13 @@ def train_masked(
     `tokenizer`: the run or model folder of an image codec. Classes and captions are learned as something to ask for
     where the data have them. Raises UserError for what cannot work.
     """
-    log, out = log or Log(quiet=True), Path(out)
     settings = from_json(MaskedTraining, to_json(settings or MaskedTraining()))
     check(settings)
     parse_budget(settings.budget)
-    refuse_inside(out, Path(data))
-    codec = open_part(tokenizer, CODEC, "--tokenizer")
-    asked = {
-        "recipe": "train_masked",
-        "data": str(data),
-        "tokenizer": str(tokenizer),
-        **to_json(settings),
-        "seed": seed,
-    }
-    with RunFolder.open(out, asked) as run:
-        limits = Limits(max_pixels=max_pixels, min_side=codec.config.stride)
-        sitting = Sitting(Path(data), settings, seed, run, pick_device(device, threads), limits, log)
-        check_codec(run.resolve("codec", lambda: codec.fingerprint), codec, out)
+    with sit_over_codes(
+        "train_masked", data, tokenizer, out, settings, seed=seed, device=device, threads=threads,
+        max_pixels=max_pixels, log=log,
+    ) as (sitting, codec, asked):  # fmt: skip
         return _run(sitting, codec, asked)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,12 @@ from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.code_training import costs_of, course
 from beholder.recipes.masked.material import Material
 from beholder.recipes.masked.settings import MaskedTraining
+from beholder.recipes.results import begin_results, end_run
 from beholder.recipes.rows_of_pictures import as_png
 from beholder.recipes.sitting import Sitting
 from beholder.runtime.energy import Cost
 from beholder.runtime.files import told_kindly
-from beholder.runtime.log import energy, spent
-from beholder.runtime.machine import machine
+from beholder.runtime.log import energy
 from beholder.runtime.run_folder import RunFolder
 from beholder.tasks.masked_pictures import MaskedPictures
 from beholder.version import VERSION
@@ -48,12 +47,7 @@ def tell(sitting: Sitting[MaskedTraining], asked: Mapping[str, Any], done: Finis
     conditions = ["their class"] * bool(material.labels) + ["their caption"] * bool(material.captions)
     given = f", given {' and '.join(conditions)}" if conditions else ""
     results: dict[str, Any] = {
-        "version": VERSION,
-        "name": run.path.name,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command(asked, settings, run),
-        "seed": asked["seed"],
-        "machine": machine(sitting.device),
+        **begin_results(run, sitting.device, command(asked, settings, run), asked["seed"]),
         "data": {"folder": asked["data"], **material.collection.facts, "notes": []},
         "judged": dict(done.judged),
         "training": {
@@ -81,11 +75,7 @@ def tell(sitting: Sitting[MaskedTraining], asked: Mapping[str, Any], done: Finis
         )  # fmt: skip
         pictures = {f"sheet-{name}": as_png(pixels) for name, pixels in done.sheets.items()}
         write_masked_report(results, pictures, run.path / "report.html")
-    run.finish(results)
-    log.stage("Judge", headline(results))
-    log.stage("Cost", spent(total))
-    log.stage("Model", str(run.path / "model"))
-    log.stage("Report", str(run.path / "report.html"))
+    end_run(run, log, results, headline(results))
     return results
 
 

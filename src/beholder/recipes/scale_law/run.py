@@ -16,9 +16,8 @@ import numpy as np
 from jaxtyping import Float
 
 from beholder.config import from_json, to_json
-from beholder.data.decode import Limits
 from beholder.objectives.next_token import NextToken
-from beholder.pretrained.part_folder import CODEC, Part, check_codec, open_part
+from beholder.pretrained.part_folder import Part
 from beholder.recipes.adapt.pace import seconds_per_step
 from beholder.recipes.adapt.settings import Budget, parse_budget
 from beholder.recipes.code_training import fit_stage, plan_for
@@ -26,17 +25,15 @@ from beholder.recipes.lvm.codes import encode_all
 from beholder.recipes.lvm.material import gather
 from beholder.recipes.lvm.settings import LVMTraining, parse_tasks
 from beholder.recipes.lvm.stream import SentenceStream
+from beholder.recipes.over_codes import sit_over_codes
 from beholder.recipes.scale_law.held_out import HeldOut
 from beholder.recipes.scale_law.members import Member, members_of
 from beholder.recipes.scale_law.once import count_sentences
 from beholder.recipes.scale_law.settings import SIZES, ScaleLaw, check
 from beholder.recipes.scale_law.tell import Finished, tell
 from beholder.recipes.sitting import Sitting
-from beholder.runtime.device import pick_device
 from beholder.runtime.energy import Stopwatch
-from beholder.runtime.files import refuse_inside
 from beholder.runtime.log import Log, duration, size
-from beholder.runtime.run_folder import RunFolder
 from beholder.runtime.seed import derive
 from beholder.tasks.picture_codes import PictureCodes
 from beholder.tasks.visual_sentences import VisualSentences
@@ -89,20 +86,16 @@ def run_scale_law(
     log: Log | None = None,
 ) -> dict[str, Any]:
     """The same with every choice in `settings`, those that the command line does not offer too."""
-    log, out = log or Log(quiet=True), Path(out)
     settings = from_json(ScaleLaw, to_json(settings))
     check(settings)
     budget = parse_budget(settings.budget)
     if budget.is_none:
         raise UserError(f"--budget {settings.budget}: nothing is learned in no time; give 20m, or '400 steps'.")
-    refuse_inside(out, Path(data))
-    codec = open_part(tokenizer, CODEC, "--tokenizer")
-    asked = {"recipe": "scale_law", "data": str(data), "tokenizer": str(tokenizer), **to_json(settings), "seed": seed}
-    with RunFolder.open(out, asked) as run:
-        limits = Limits(max_pixels=max_pixels, min_side=codec.config.stride)
-        sitting = Sitting(Path(data), settings.sentences(), seed, run, pick_device(device, threads), limits, log)
-        check_codec(run.resolve("codec", lambda: codec.fingerprint), codec, out)
-        return _run(sitting, settings, budget, codec, asked)
+    with sit_over_codes(
+        "scale_law", data, tokenizer, out, settings, seed=seed, device=device, threads=threads,
+        max_pixels=max_pixels, log=log,
+    ) as (sitting, codec, asked):  # fmt: skip
+        return _run(sitting.with_settings(settings.sentences()), settings, budget, codec, asked)
 
 
 def _run(

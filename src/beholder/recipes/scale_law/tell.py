@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -15,16 +14,14 @@ from beholder.evaluate.scaling_law import Judged, judge_law
 from beholder.recipes.code_training import losses_of
 from beholder.recipes.lvm.material import Material
 from beholder.recipes.lvm.settings import LVMTraining
+from beholder.recipes.results import begin_results, end_run
 from beholder.recipes.scale_law.members import Member
 from beholder.recipes.scale_law.settings import LR_RULE, ScaleLaw
 from beholder.recipes.sitting import Sitting
 from beholder.runtime.energy import Cost
 from beholder.runtime.files import told_kindly
-from beholder.runtime.log import spent
-from beholder.runtime.machine import machine
 from beholder.runtime.run_folder import RunFolder
 from beholder.runtime.seed import derive, numpy_generator
-from beholder.version import VERSION
 
 _NUM_DRAWS = 2000
 
@@ -57,12 +54,7 @@ def tell(sitting: Sitting[LVMTraining], settings: ScaleLaw, asked: Mapping[str, 
     costs = run.costs()
     total = sum(costs.values(), Cost())
     results: dict[str, Any] = {
-        "version": VERSION,
-        "name": run.path.name,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command(asked, settings, run),
-        "seed": asked["seed"],
-        "machine": machine(sitting.device),
+        **begin_results(run, sitting.device, command(asked, settings, run), asked["seed"]),
         "data": {"folder": asked["data"], **done.material.collection.facts, "notes": []},
         "tasks": list(done.material.tasks),
         "sizes": [_size(sitting, member, done.losses[member.name], costs) for member in sizes],
@@ -87,14 +79,11 @@ def tell(sitting: Sitting[LVMTraining], settings: ScaleLaw, asked: Mapping[str, 
     }
     with told_kindly(run.path):
         write_scaling_report(results, run.path / "report.html")
-    run.finish(results)
     log.stage("Law", formula(results))
-    log.stage("Judge", headline(results))
     if done.counted["repeated"]:
         log.warn(f"{done.counted['repeated']:,} of {done.counted['sentences']:,} sentences came more than once: so few "
                  "pictures have no more; give more pictures or a smaller budget.")  # fmt: skip
-    log.stage("Cost", spent(total))
-    log.stage("Report", str(run.path / "report.html"))
+    end_run(run, log, results, headline(results))
     return results
 
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from beholder.config import from_json, to_json
-from beholder.data.decode import Limits
-from beholder.pretrained.part_folder import CODEC, Part, check_codec, open_part
+from beholder.pretrained.part_folder import Part
 from beholder.recipes.adapt.arrays import create_array
 from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.coded_pictures import PLAIN, CodeTables, encode_once, look_plainly
+from beholder.recipes.over_codes import sit_over_codes
 from beholder.recipes.sitting import Sitting
 from beholder.recipes.text_to_image.fit import build_model, fit, steps_for
 from beholder.recipes.text_to_image.judge import draw_all, judge
@@ -29,10 +29,7 @@ from beholder.recipes.text_to_image.scorer import fit_scorer
 from beholder.recipes.text_to_image.settings import TextToImageTraining, check
 from beholder.recipes.text_to_image.stream import CaptionedStream
 from beholder.recipes.text_to_image.tell import Finished, tell
-from beholder.runtime.device import pick_device
-from beholder.runtime.files import refuse_inside
 from beholder.runtime.log import Log, duration
-from beholder.runtime.run_folder import RunFolder
 from beholder.runtime.seed import derive
 from beholder.tasks.captioned_pictures import CaptionedPictures
 from beholder.tasks.picture_codes import PictureCodes
@@ -61,20 +58,13 @@ def train_text_to_image(
     class, whose name is then the caption. `tokenizer`: the run or model folder of an image codec. Raises UserError for
     what cannot work.
     """
-    log, out, settings = log or Log(quiet=True), Path(out), settings or TextToImageTraining()
-    settings = from_json(TextToImageTraining, to_json(settings))
+    settings = from_json(TextToImageTraining, to_json(settings or TextToImageTraining()))
     check(settings)
     parse_budget(settings.budget)
-    refuse_inside(out, Path(data))
-    codec = open_part(tokenizer, CODEC, "--tokenizer")
-    asked = {
-        "recipe": "train_text_to_image", "data": str(data), "tokenizer": str(tokenizer), **to_json(settings),
-        "seed": seed,
-    }  # fmt: skip
-    with RunFolder.open(out, asked) as run:
-        limits = Limits(max_pixels=max_pixels, min_side=codec.config.stride)
-        sitting = Sitting(Path(data), settings, seed, run, pick_device(device, threads), limits, log)
-        check_codec(run.resolve("codec", lambda: codec.fingerprint), codec, out)
+    with sit_over_codes(
+        "train_text_to_image", data, tokenizer, out, settings, seed=seed, device=device, threads=threads,
+        max_pixels=max_pixels, log=log,
+    ) as (sitting, codec, asked):  # fmt: skip
         return _run(sitting, codec, asked)
 
 

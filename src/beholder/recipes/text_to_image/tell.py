@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from beholder.pretrained.part_folder import TEXT_TO_IMAGE, Part, save_part
 from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.code_training import costs_of, course
 from beholder.recipes.coded_pictures import PLAIN, CodeTables
+from beholder.recipes.results import begin_results, end_run
 from beholder.recipes.rows_of_pictures import as_png
 from beholder.recipes.sitting import Sitting
 from beholder.recipes.spoken import spoken
@@ -25,8 +25,7 @@ from beholder.recipes.text_to_image.reranker import save_reranker
 from beholder.recipes.text_to_image.settings import TextToImageTraining
 from beholder.runtime.energy import Cost
 from beholder.runtime.files import told_kindly
-from beholder.runtime.log import energy, spent
-from beholder.runtime.machine import machine
+from beholder.runtime.log import energy
 from beholder.tasks.provenance import describe_origin, encode_picture
 from beholder.tasks.rerank import RERANKER
 from beholder.tasks.shared_space import SharedSpace
@@ -61,12 +60,7 @@ def tell(sitting: Sitting[TextToImageTraining], asked: Mapping[str, Any], done: 
     total = sum(run.costs().values(), Cost())
     gallery, album = _gallery(sitting, done)
     results: dict[str, Any] = {
-        "version": VERSION,
-        "name": run.path.name,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command(sitting, asked),
-        "seed": asked["seed"],
-        "machine": machine(sitting.device),
+        **begin_results(run, sitting.device, command(sitting, asked), asked["seed"]),
         "data": {**material.collection.facts, "folder": asked["data"], "notes": _notes(material)},
         "captions": {
             "num_different": len(set(material.texts)),
@@ -104,11 +98,7 @@ def tell(sitting: Sitting[TextToImageTraining], asked: Mapping[str, Any], done: 
             card=_card(results, done), codec=done.codec, captions=material.captions,
         )  # fmt: skip
         write_drawing_report(results, album, run.path / "report.html")
-    run.finish(results)
-    log.stage("Judge", headline(results))
-    log.stage("Cost", spent(total))
-    log.stage("Model", str(run.path / "model"))
-    log.stage("Report", str(run.path / "report.html"))
+    end_run(run, log, results, headline(results))
     return results
 
 

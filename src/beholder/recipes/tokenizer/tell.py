@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import shlex
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from PIL import Image
 from beholder.evaluate.report_reconstruction import headline, write_reconstruction_report
 from beholder.pretrained.part_folder import CODEC, save_part
 from beholder.recipes.adapt.pace import Timed
+from beholder.recipes.results import begin_results, end_run
 from beholder.recipes.spoken import spoken
 from beholder.recipes.tokenizer.judge import Judged
 from beholder.recipes.tokenizer.learn import BATCH_SIZE, Learned
@@ -22,8 +22,7 @@ from beholder.recipes.tokenizer.settings import TokenizerConfig
 from beholder.recipes.tokenizer.sitting import Sitting
 from beholder.runtime.energy import Cost
 from beholder.runtime.files import told_kindly
-from beholder.runtime.log import energy, spent
-from beholder.runtime.machine import machine
+from beholder.runtime.log import energy
 from beholder.version import VERSION
 
 _NUM_SHOWN = 12
@@ -50,12 +49,7 @@ def tell(sitting: Sitting, pictures: Pictures, learned: Learned, judged: Judged,
     log.stage("Judge", headline(judged.figures))
     shown, album = _gallery(pictures, judged)
     results: dict[str, Any] = {
-        "version": VERSION,
-        "name": run.path.name,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command(sitting),
-        "seed": sitting.config.seed,
-        "machine": machine(sitting.device),
+        **begin_results(run, sitting.device, command(sitting), sitting.config.seed),
         "data": _data(sitting, pictures),
         "curation": {
             "num_duplicates": len(pictures.curation.duplicates),
@@ -73,10 +67,7 @@ def tell(sitting: Sitting, pictures: Pictures, learned: Learned, judged: Judged,
             facts=_facts(sitting, results), card=_card(sitting, results),
         )  # fmt: skip
         write_reconstruction_report(results, album, run.path / "report.html")
-    run.finish(results)
-    log.stage("Cost", spent(sum(run.costs().values(), Cost())))
-    log.stage("Model", str(run.path / "model"))
-    log.stage("Report", str(run.path / "report.html"))
+    end_run(run, log, results)
     return results
 
 
