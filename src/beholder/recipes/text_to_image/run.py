@@ -29,7 +29,7 @@ from beholder.recipes.text_to_image.scorer import fit_scorer
 from beholder.recipes.text_to_image.settings import TextToImageTraining, check
 from beholder.recipes.text_to_image.stream import CaptionedStream
 from beholder.recipes.text_to_image.tell import Finished, tell
-from beholder.runtime.log import Log, duration
+from beholder.runtime.log import Log, counted, duration
 from beholder.runtime.seed import derive
 from beholder.tasks.captioned_pictures import CaptionedPictures
 from beholder.tasks.picture_codes import PictureCodes
@@ -74,7 +74,7 @@ def _run(sitting: Sitting[TextToImageTraining], codec: Part, asked: dict[str, An
         material = gather(sitting, codec.facts)
     num_held, captions = int(material.collection.is_held_out.sum()), material.captions
     log.stage("Captions", f"{len(set(material.texts)):,} different ones of {len(captions.words):,} words, "
-              f"{captions.longest} tokens each; {num_held:,} of {len(material.texts):,} pairs held out")  # fmt: skip
+              f"{counted(captions.longest, 'token')} each; {num_held:,} of {len(material.texts):,} pairs held out")  # fmt: skip
     pictures = PictureCodes(codec, device)
     with run.charged("encoding"):
         look = look_plainly(material.collection, pictures, sitting.limits, settings.num_views)
