@@ -73,8 +73,11 @@ def _run(sitting: Sitting[TextToImageTraining], codec: Part, asked: dict[str, An
     with run.charged("reading"):
         material = gather(sitting, codec.facts)
     num_held, captions = int(material.collection.is_held_out.sum()), material.captions
-    log.stage("Captions", f"{len(set(material.texts)):,} different ones of {len(captions.words):,} words, "
-              f"{counted(captions.longest, 'token')} each; {num_held:,} of {len(material.texts):,} pairs held out")  # fmt: skip
+    log.stage(
+        "Captions",
+        f"{len(set(material.texts)):,} different ones of {counted(len(captions.words), 'word')}, "
+        f"{counted(captions.longest, 'token')} each; {num_held:,} of {len(material.texts):,} pairs held out",
+    )
     pictures = PictureCodes(codec, device)
     with run.charged("encoding"):
         look = look_plainly(material.collection, pictures, sitting.limits, settings.num_views)
