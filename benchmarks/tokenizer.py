@@ -37,7 +37,7 @@ from beholder.models.codec import PRESETS, ImageCodec
 from beholder.models.perceiver import Perceiver
 from beholder.objectives.reconstruction import Reconstruction
 from beholder.pretrained.catalogue import efficientnet_lite0
-from beholder.recipes.tokenizer.learn import EYE, middles, repaint, to_bytes, to_pixels
+from beholder.recipes.tokenizer.learn import EYE, LR, middles, repaint, to_bytes, to_pixels
 from beholder.runtime.device import Device, pick_device
 from beholder.runtime.files import write_json
 from beholder.runtime.machine import machine
@@ -127,7 +127,7 @@ def learn(
     crops = AugmentConfig(SIZE, (area, 1.0), (1.0, 1.0), jitter=0.0, grey=0.0, blur=0.0)
     stream = ImageStream(pictures, batch_size=32, num_views=1, augmentation=crops, seed=0)
     optimizer = build_optimizer(named_parameters(model, objective), lr=lr, weight_decay=0.02)
-    average, step, began = WeightAverage(model, 0.995), 0, time.process_time()
+    average, step, began = WeightAverage(model, 0.98), 0, time.process_time()
     model.train()
     while (progress := (time.process_time() - began) / seconds) < 1:
         for group in optimizer.param_groups:
@@ -152,8 +152,11 @@ def ours(pictures: np.ndarray, seconds: float, device: Device, kind: str) -> tup
     codec = ImageCodec(PRESETS[kind])
     began = time.process_time()
     codec.begin(to_pixels(middles(pictures[:: max(1, len(pictures) // 500)], SIZE)))
-    objective = Reconstruction(Perceiver(efficientnet_lite0(), EYE))
-    made = learn(codec, objective, pictures, seconds - (time.process_time() - began), 1e-3, device)
+    book = codec.config.codebook
+    objective = Reconstruction(
+        Perceiver(efficientnet_lite0(), EYE), num_codes=book.num_codes, followed_width=book.width if book.follows else 0
+    )
+    made = learn(codec, objective, pictures, seconds - (time.process_time() - began), LR[codec.config.kind], device)
     assert isinstance(made, ImageCodec)
     return lambda asked: repaint(made, asked, torch.device("cpu")), int(made.num_steps)  # type: ignore[arg-type]
 

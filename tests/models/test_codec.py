@@ -6,16 +6,21 @@ from dataclasses import replace
 
 import pytest
 import torch
+from sklearn.decomposition import PCA
 
 from beholder.metrics.pictures import psnr
 from beholder.models.codebook import CodebookConfig, FiniteScalar, LearnedCodes
-from beholder.models.codec import PRESETS, ImageCodec
+from beholder.models.codec import OWN_CODES, PRESETS, ImageCodec
+from beholder.models.codec_start import principal_components, rows_among
 
 KINDS = {
     "conv": PRESETS["debug"],
     "vit": PRESETS["debug-vit"],
     "conv with a line": replace(PRESETS["debug"], has_line=True),
     "vit with a line": replace(PRESETS["debug-vit"], has_line=True),
+    "slim, with a line and a table that follows": replace(
+        PRESETS["conv-64"], codebook=replace(OWN_CODES, num_codes=24), conv=replace(PRESETS["conv-64"].conv, width=8)
+    ),
 }
 
 
@@ -94,11 +99,15 @@ def test_what_is_painted_comes_from_the_codes_alone(codec: ImageCodec) -> None:
 
 def test_gradients_reach_every_weight(codec: ImageCodec) -> None:
     codec.begin(smooth(8))
-    for last in (codec.encoder.last, codec.decoder.last):
-        torch.nn.init.normal_(last.weight, std=0.02)  # with a line they begin at zero, and let nothing through
+    trained = {name: one for name, one in codec.named_parameters() if one.requires_grad}
+    others = {name for name, one in codec.named_parameters() if not one.requires_grad}
+    assert others <= {"codebook.table", "line_in.weight", "line_in.bias"}
+    for weights in trained.values():
+        if not weights.any():  # beside a line, and in slim blocks, some begin at zero and let nothing through
+            torch.nn.init.normal_(weights, std=0.02)
     painted, quantised = codec(smooth(2))
     (painted.square().mean() + quantised.loss).backward()
-    assert not [name for name, one in codec.named_parameters() if one.grad is None or not one.grad.abs().sum()]
+    assert not [name for name, one in trained.items() if one.grad is None or not one.grad.abs().sum()]
 
 
 @pytest.mark.parametrize("kind", ["conv with a line", "vit with a line"])
@@ -110,6 +119,37 @@ def test_a_line_starts_from_a_codec_that_is_better_than_a_mean(kind: str) -> Non
     painted = codec(pixels[30:])[0].detach() / 2 + 0.5
     plain = asked.mean((2, 3), keepdim=True).expand_as(asked)
     assert psnr(asked, painted).mean() > psnr(asked, plain).mean()
+
+
+def test_a_table_starts_nearer_than_a_grid_of_as_many_codes_where_squares_come_in_kinds() -> None:
+    generator = torch.Generator().manual_seed(2)
+    kinds = torch.rand(16, 3, 4, 4, generator=generator) * 2 - 1
+    drawn = kinds[torch.randint(16, (64, 16), generator=generator)]  # each picture 4 x 4 of them
+    pixels = drawn.unflatten(1, (4, 4)).permute(0, 3, 1, 4, 2, 5).reshape(64, 3, 16, 16)
+    shape, errors = replace(PRESETS["debug"], has_line=True), []
+    for book in (CodebookConfig(levels=(4, 4)), replace(OWN_CODES, num_codes=16)):
+        codec = ImageCodec(replace(shape, codebook=book))
+        codec.begin(pixels)
+        with torch.no_grad():
+            errors.append(float((codec(pixels)[0] - pixels).square().mean()))
+    assert errors[1] < 1e-3 < 0.1 < errors[0]
+
+
+def test_rows_among_fewer_points_than_rows_are_the_points() -> None:
+    points = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    rows = rows_among(points.repeat(3, 1), 12)
+    assert rows.shape == (12, 3) and torch.equal(rows.unique(dim=0), points.unique(dim=0))
+
+
+def test_principal_components_are_those_of_an_independent_implementation() -> None:
+    squares = torch.randn(200, 12, generator=torch.Generator().manual_seed(0)).double() @ torch.randn(12, 12).double()
+    reference = PCA(4).fit(squares.numpy())
+    for is_whitened in (False, True):
+        found = principal_components(squares, 4, is_whitened=is_whitened)
+        points = squares @ found.weight.T + found.bias
+        right = torch.from_numpy(reference.transform(squares.numpy()))
+        right = right / right.std(0) if is_whitened else right / right.square().mean().sqrt()
+        assert torch.allclose(points.abs(), right.abs(), rtol=1e-2, atol=1e-6)
 
 
 def test_a_codec_without_a_line_stays_as_it_is() -> None:

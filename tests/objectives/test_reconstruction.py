@@ -17,10 +17,14 @@ from beholder.models.codec import PRESETS, ImageCodec
 from beholder.models.critic import CriticConfig, PatchCritic
 from beholder.models.perceiver import Perceiver
 from beholder.objectives.reconstruction import Reconstruction, ReconstructionConfig, perceptual_distance
+from beholder.objectives.table_average import TableAverage
 from beholder.train.loop import Plan, train
+from beholder.train.optimizer import named_parameters
 from beholder.types import Objective
 
 LEARNED = replace(PRESETS["debug"], codebook=CodebookConfig("learned", num_codes=12, width=3))
+
+FOLLOWING = replace(LEARNED, codebook=replace(LEARNED.codebook, is_unit=False, follows=True))
 
 
 def perceiver() -> Perceiver:
@@ -30,8 +34,9 @@ def perceiver() -> Perceiver:
 def build(codec: ImageCodec, has_critic: bool = False, **changes: float) -> Reconstruction:
     torch.manual_seed(7)
     critic = PatchCritic(CriticConfig(8)) if has_critic else None
-    num_codes = codec.num_codes if codec.config.codebook.kind == "learned" else 0
-    return Reconstruction(perceiver(), critic, ReconstructionConfig(**changes), num_codes)
+    book = codec.config.codebook
+    num_codes, width = book.num_codes if book.kind == "learned" else 0, book.width if book.follows else 0
+    return Reconstruction(perceiver(), critic, ReconstructionConfig(**changes), num_codes, width)
 
 
 def make(config=PRESETS["debug"]) -> ImageCodec:
@@ -135,7 +140,35 @@ def test_codes_that_nothing_came_near_are_revived_until_they_are_left_to_settle(
     assert torch.equal(codec.codebook.table, revived)
 
 
-@pytest.mark.parametrize("config", [PRESETS["debug"], LEARNED], ids=["finite", "learned"])
+def test_rows_that_follow_come_to_be_the_means_of_their_points() -> None:
+    generator = torch.Generator().manual_seed(0)
+    points, table = torch.randn(60, 2, generator=generator), torch.randn(4, 2, generator=generator)
+    began, average = table.clone(), TableAverage(4, 2, momentum=0.9)
+    codes = torch.arange(60) % 3  # nothing takes the last row
+    for _ in range(200):
+        average.follow(table, codes, points)
+    means = torch.stack([points[codes == row].mean(0) for row in range(3)])
+    assert torch.allclose(table[:3], means, atol=1e-5)
+    assert torch.allclose(average.counts[:3], torch.tensor(20.0), atol=1e-3)
+    table[3] = began[3]
+    average.hold(torch.arange(4) == 3, table)
+    average.follow(table, codes, points)
+    assert torch.allclose(table[3], began[3])  # a row that was put somewhere does not forget it at once
+
+
+def test_no_optimiser_moves_a_table_that_follows() -> None:
+    codec = make(FOLLOWING)
+    objective = build(codec)
+    before = codec.codebook.table.detach().clone()
+    objective(codec, views()).total.backward()
+    assert codec.codebook.table.grad is None and "model.codebook.table" not in named_parameters(codec, objective)
+    objective.after_step(codec, 0.1)
+    assert not torch.equal(codec.codebook.table, before)
+
+
+@pytest.mark.parametrize(
+    "config", [PRESETS["debug"], LEARNED, FOLLOWING], ids=["finite", "learned", "a table that follows"]
+)
 def test_resuming_equals_not_stopping(config, tmp_path: Path) -> None:
     plan = Plan(9, lr=3e-3, probe_every=1, average_momentum=0.9, checkpoint_every_seconds=0.0)
 

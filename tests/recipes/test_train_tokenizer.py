@@ -149,6 +149,8 @@ def test_bytes_and_pixels_are_each_other_and_sheets_hold_all() -> None:
     [
         ({"size": 18}, "--size 18: a code stands for 4 x 4 pixels"),
         ({"size": 4}, "from 8 to 512"),
+        ({"stride": 1}, "--stride 1: a code stands for a square of 2 to 32 pixels"),
+        ({"stride": 6, "shape": None}, "--size 16: a code stands for 6 x 6 pixels"),
         ({"budget": "0"}, "--budget 0: a tokenizer is trained from scratch"),
         ({"budget": "soon"}, "--budget soon: give a time"),
         ({"levels": (4, 1)}, "--levels 4 1: each is at least 2"),

@@ -13,8 +13,9 @@ def train_tokenizer(
     data: Path,
     out: Path,
     size: int = 64,
+    stride: int = 8,
     kind: Literal["conv", "vit"] = "conv",
-    codes: Literal["finite", "learned"] = "finite",
+    codes: Literal["finite", "learned"] | None = None,
     levels: tuple[int, ...] | None = None,
     num_codes: int | None = None,
     budget: str = "12m",
@@ -36,11 +37,16 @@ def train_tokenizer(
     out
         Folder of the run; the tokenizer is written to its model/.
     size
-        Side of the squares that are learned from: the shorter side is fitted, the middle cut out. A multiple of 8.
+        Side of the squares that are learned from: the shorter side is fitted, the middle cut out. A multiple of
+        the stride.
+    stride
+        Side of the square of pixels that one code stands for: with 4 pictures come back much better, and what learns
+        from the codes reads four times as many of them.
     kind
         Of encoder and decoder: conv or vit.
     codes
-        finite: a fixed grid of points, all of which get used; learned: a table of points.
+        learned: a table of points, found among squares of your pictures; finite: a fixed grid of points. learned if
+        not given, and finite where levels are.
     levels
         finite: how many values each coordinate takes; their product is the number of codes. 4 4 4 4 4 if not given.
     num_codes
@@ -54,6 +60,7 @@ def train_tokenizer(
     from beholder.runtime.log import Log
 
     run(
-        data, out=out, size=size, kind=kind, codes=codes, levels=levels, num_codes=num_codes, budget=budget,
-        adversary=adversary, seed=seed, device=device, threads=threads, max_pixels=max_pixels, log=Log(as_json=json),
+        data, out=out, size=size, stride=stride, kind=kind, codes=codes, levels=levels, num_codes=num_codes,
+        budget=budget, adversary=adversary, seed=seed, device=device, threads=threads, max_pixels=max_pixels,
+        log=Log(as_json=json),
     )  # fmt: skip

@@ -46,6 +46,9 @@ class CodebookConfig:
     """learned: whether points and codes lie on the unit sphere, where the angle decides."""
     commitment: float = 0.25
     """learned: how strongly points are drawn to their codes, where codes are drawn to their points with 1."""
+    follows: bool = False
+    """learned: whether rows are moving averages of the points that took them (van den Oord et al. 2017, appendix A.1),
+    which the objective keeps, in the place of weights that an optimiser moves."""
 
 
 class FiniteScalar(nn.Module):
@@ -87,6 +90,7 @@ class LearnedCodes(nn.Module):
         self.num_codes, self.width = config.num_codes, config.width
         self.table = nn.Parameter(torch.empty(config.num_codes, config.width))
         nn.init.uniform_(self.table, -1 / config.num_codes, 1 / config.num_codes)
+        self.table.requires_grad_(not config.follows)
 
     def forward(self, points: Float[Tensor, "*B D"]) -> Quantised:
         """The nearest row of each point."""
@@ -97,9 +101,9 @@ class LearnedCodes(nn.Module):
             distances = table.square().sum(1) - 2 * flat @ table.T  # n K, without the point's own length
             codes = distances.argmin(1)
         found = table[codes].view_as(given)
-        loss = (found - given.detach()).square().mean() + self.config.commitment * (
-            found.detach() - given
-        ).square().mean()
+        loss = self.config.commitment * (found.detach() - given).square().mean()
+        if not self.config.follows:
+            loss = loss + (found - given.detach()).square().mean()
         values = given + (found - given).detach()
         return Quantised(values.to(points.dtype), codes.view(points.shape[:-1]), loss, given)
 

@@ -25,7 +25,10 @@ class ConvCoderConfig:
     has_middle_attention: bool = False
     """Whether there is attention between the two blocks at the lowest level."""
     num_groups: int = 32
-    """Of the group norms."""
+    """Of the group norms; 0: none."""
+    is_slim: bool = False
+    """Whether a block's second convolution is 1 x 1 (van den Oord et al. 2017), which halves its work, and begins at
+    zero, so that a block first lets everything through."""
     inner_width: int = 0
     """Channels between which and the codes' a 1 x 1 convolution stands on either side of the codebook, as in published
     codecs; 0: encoder and decoder meet the codes themselves."""
@@ -40,13 +43,16 @@ class ConvCoderConfig:
 
 
 class ResidualBlock(nn.Module):
-    """Two normalised 3 x 3 convolutions beside a way through."""
+    """Two normalised convolutions beside a way through."""
 
-    def __init__(self, num_inputs: int, num_outputs: int, num_groups: int) -> None:
+    def __init__(self, num_inputs: int, num_outputs: int, num_groups: int, is_slim: bool = False) -> None:
         super().__init__()
         self.norm1, self.norm2 = _norm(num_inputs, num_groups), _norm(num_outputs, num_groups)
         self.conv1 = nn.Conv2d(num_inputs, num_outputs, 3, padding=1)
-        self.conv2 = nn.Conv2d(num_outputs, num_outputs, 3, padding=1)
+        self.conv2 = nn.Conv2d(num_outputs, num_outputs, 1 if is_slim else 3, padding="same")
+        if is_slim:
+            for weights in self.conv2.parameters():
+                nn.init.zeros_(weights)
         self.through = nn.Identity() if num_inputs == num_outputs else nn.Conv2d(num_inputs, num_outputs, 1)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F H W"]:
@@ -108,7 +114,7 @@ class ConvEncoder(nn.Module):
             self.levels.append(nn.Sequential(*parts))
         self.middle = _middle(config, widths[-1])
         self.norm = _norm(widths[-1], config.num_groups)
-        self.last = nn.Conv2d(widths[-1], config.inner_width or code_width, 3, padding=1)
+        self.last = _last(config, widths[-1], config.inner_width or code_width)
         self.narrow = nn.Conv2d(config.inner_width, code_width, 1) if config.inner_width else nn.Identity()
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
@@ -135,7 +141,7 @@ class ConvDecoder(nn.Module):
                 parts.append(Double(widths[level]))
             self.levels.append(nn.Sequential(*parts))
         self.norm = _norm(widths[0], config.num_groups)
-        self.last = nn.Conv2d(widths[0], 3 * config.patch_size**2, 3, padding=1)
+        self.last = _last(config, widths[0], 3 * config.patch_size**2)
         self.part = nn.PixelShuffle(config.patch_size)
 
     def forward(self, points: Float[Tensor, "B D h w"]) -> Float[Tensor, "B 3 H W"]:
@@ -148,7 +154,7 @@ class ConvDecoder(nn.Module):
 def _blocks(config: ConvCoderConfig, level: int, before: int, width: int, count: int) -> list[nn.Module]:
     parts: list[nn.Module] = []
     for number in range(count):
-        parts.append(ResidualBlock(width if number else before, width, config.num_groups))
+        parts.append(ResidualBlock(width if number else before, width, config.num_groups, config.is_slim))
         if level in config.attention_levels:
             parts.append(PlaceAttention(width, config.num_groups))
     return parts
@@ -156,9 +162,13 @@ def _blocks(config: ConvCoderConfig, level: int, before: int, width: int, count:
 
 def _middle(config: ConvCoderConfig, width: int) -> nn.Sequential:
     attention = [PlaceAttention(width, config.num_groups)] if config.has_middle_attention else []
-    first, second = (ResidualBlock(width, width, config.num_groups) for _ in range(2))
+    first, second = (ResidualBlock(width, width, config.num_groups, config.is_slim) for _ in range(2))
     return nn.Sequential(first, *attention, second)
 
 
-def _norm(width: int, num_groups: int) -> nn.GroupNorm:
-    return nn.GroupNorm(min(num_groups, width), width, eps=1e-6)
+def _last(config: ConvCoderConfig, width: int, num_outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(width, num_outputs, 1 if config.is_slim else 3, padding="same")
+
+
+def _norm(width: int, num_groups: int) -> nn.Module:
+    return nn.GroupNorm(min(num_groups, width), width, eps=1e-6) if num_groups else nn.Identity()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from beholder.objectives.table_average import TableAverage
 from beholder.types import Batch, Losses
 
 
@@ -24,8 +25,8 @@ class ReconstructionConfig:
     squared: float = 3.0
     perceptual: float = 0.1
     """Of the distance between features, where a perceiver is given."""
-    perceived_share: float = 0.25
-    """Of each batch, that the perceiver looks at: of all pictures it would cost about as much as half of the codec."""
+    perceived_share: float = 0.125
+    """Of each batch, that the perceiver looks at: of all pictures it would cost more than a small codec itself."""
     codebook: float = 1.0
     adversary: float = 0.5
     """Of the adversary's gradient, measured in lengths of the other parts' gradient; where a critic is given."""
@@ -50,9 +51,11 @@ class Reconstruction(nn.Module):
         critic: nn.Module | None = None,
         config: ReconstructionConfig = ReconstructionConfig(),
         num_codes: int = 0,
+        followed_width: int = 0,
     ) -> None:
         """`perceiver` gives maps of pixels; `critic` gives a score a patch; `num_codes` of a table that is learned, 0
-        where there is none to revive."""
+        where there is none to revive; `followed_width`, coordinates of a table whose rows are averages of their
+        points, 0 where an optimiser moves them."""
         super().__init__()
         self.config = config
         self.perceiver = None if perceiver is None else perceiver.eval().requires_grad_(False)
@@ -63,8 +66,9 @@ class Reconstruction(nn.Module):
         self.progress: Tensor
         self.num_steps: Tensor
         self.is_used: Tensor
-        self._points: Tensor | None = None
-        """Of the last batch, for codes that are revived; made and used within one step."""
+        self.average = TableAverage(num_codes, followed_width) if followed_width else None
+        self._found: tuple[Tensor, Tensor] | None = None
+        """Points and codes of the last batch, for a table that is learned; made and used within one step."""
 
     def forward(self, model: Any, batch: Batch) -> Losses:
         pixels = batch["views"][0]
@@ -78,8 +82,9 @@ class Reconstruction(nn.Module):
             parts["perceptual"] = perceptual_distance(self.perceiver(painted[:count]), self._seen(pixels[:count]))
             total = total + config.perceptual * parts["perceptual"]
         if len(self.is_used):
-            self.is_used[quantised.codes.flatten()] = True
-            self._points = quantised.points.detach().flatten(0, -2)
+            codes = quantised.codes.flatten()
+            self.is_used[codes] = True
+            self._found = quantised.points.detach().flatten(0, -2), codes
             parts["codebook"] = quantised.loss
         if self.critic is not None:
             adversary, doubt = self._adversary(self.critic, pixels, painted, total)
@@ -92,12 +97,19 @@ class Reconstruction(nn.Module):
     def after_step(self, model: Any, progress: float) -> None:
         self.progress.fill_(progress)
         self.num_steps += 1
-        if len(self.is_used) and int(self.num_steps) % self.config.revive_every == 0:
-            assert self._points is not None, "a step was taken before"
+        if not len(self.is_used):
+            return
+        assert self._found is not None, "a step was taken before"
+        points, codes = self._found
+        self._found = None
+        if self.average is not None:
+            self.average.follow(model.codebook.table, codes, points)
+        if int(self.num_steps) % self.config.revive_every == 0:
             if progress <= self.config.revive_until:
-                model.codebook.revive(self.is_used, self._points)
+                model.codebook.revive(self.is_used, points)
+                if self.average is not None:
+                    self.average.hold(~self.is_used, model.codebook.table)
             self.is_used.zero_()
-        self._points = None
 
     def train(self, mode: bool = True) -> Reconstruction:
         """The perceiver stays in evaluation mode."""

@@ -38,7 +38,9 @@ _NUM_PROBES = 10
 _NUM_WATCHED, _NUM_SHOWN = 64, 16
 _NUM_BEGUN_WITH = 500
 """Pictures, at most, that linear maps are fitted to before the first step."""
-_LR = {"conv": 1e-3, "vit": 1e-3}
+_AVERAGED_SHARE, _LONGEST_AVERAGE = 0.05, 0.995
+"""Of the steps, over which weights are averaged, and the momentum that this comes to at most."""
+LR = {"conv": 2e-3, "vit": 1e-3}
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,11 @@ def build_objective(sitting: Sitting) -> Reconstruction:
     """Pixels, the eye of EfficientNet-Lite0, and the critic if it was asked for."""
     seed_everything(sitting.config.seed, "objective")
     critic = PatchCritic() if sitting.config.adversary else None
-    num_codes = sitting.codec.codebook.num_codes if sitting.codec.codebook.kind == "learned" else 0
-    return Reconstruction(Perceiver(efficientnet_lite0(), EYE), critic, num_codes=num_codes)
+    book = sitting.codec.codebook
+    return Reconstruction(
+        Perceiver(efficientnet_lite0(), EYE), critic, num_codes=book.num_codes if book.kind == "learned" else 0,
+        followed_width=book.width if book.follows else 0,
+    )  # fmt: skip
 
 
 def to_pixels(pictures: UInt8[np.ndarray, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
@@ -135,10 +140,10 @@ def _train(sitting: Sitting, pictures: Pictures, codec: ImageCodec, num_steps: i
     watch, ledger = Watch(sitting, pictures.held_out, num_steps), Ledger(sitting.run, "training")
     plan = Plan(
         num_steps,
-        _LR[sitting.codec.kind],
+        LR[sitting.codec.kind],
         num_warmup=max(1, num_steps // 20),
         weight_decay=0.02,
-        average_momentum=0.995,
+        average_momentum=min(_LONGEST_AVERAGE, 1 - 1 / max(10.0, _AVERAGED_SHARE * num_steps)),
         seed=derive(sitting.config.seed, "training"),
         probe_every=max(1, num_steps // _NUM_PROBES),
         checkpoint_every_seconds=SAVE_EVERY_SECONDS,

@@ -32,8 +32,9 @@ def train_tokenizer(
     *,
     out: str | Path,
     size: int = 64,
+    stride: int = 8,
     kind: Literal["conv", "vit"] = "conv",
-    codes: Literal["finite", "learned"] = "finite",
+    codes: Literal["finite", "learned"] | None = None,
     levels: tuple[int, ...] | None = None,
     num_codes: int | None = None,
     budget: str = "12m",
@@ -55,8 +56,8 @@ def train_tokenizer(
     log, out = log or Log(quiet=True), Path(out)
     config = check(
         TokenizerConfig(
-            str(data), size, shape.kind if shape else kind, codes, levels, num_codes, budget, adversary, seed, device,
-            threads, max_pixels,
+            str(data), size, stride, shape.kind if shape else kind, codes, levels, num_codes, budget, adversary, seed,
+            device, threads, max_pixels,
         )
     )  # fmt: skip
     codec = codec_of(config, shape)

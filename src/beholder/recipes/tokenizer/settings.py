@@ -9,7 +9,7 @@ from typing import Literal
 from beholder.config import from_json, to_json
 from beholder.data.decode import Limits
 from beholder.models.codebook import CodebookConfig
-from beholder.models.codec import PRESETS, CodecConfig
+from beholder.models.codec import OWN_CODES, PRESETS, CodecConfig
 from beholder.recipes.adapt.settings import parse_budget
 from beholder.types import UserError
 
@@ -26,9 +26,11 @@ class TokenizerConfig:
     """Folder or table of pictures."""
     size: int = 64
     """Side of the squares that are learned from."""
+    stride: int = 8
+    """Side of the square of pixels that one code stands for."""
     kind: Literal["conv", "vit"] = "conv"
-    codes: Literal["finite", "learned"] = "finite"
-    """finite: a fixed grid of points; learned: a table."""
+    codes: Literal["finite", "learned"] | None = None
+    """learned: a table; finite: a fixed grid of points. None: a grid where levels are given, else a table."""
     levels: tuple[int, ...] | None = None
     """finite: values that each coordinate takes; 4 4 4 4 4 where None."""
     num_codes: int | None = None
@@ -42,15 +44,22 @@ class TokenizerConfig:
     threads: int | None = None
     max_pixels: int = 100_000_000
 
+    @property
+    def is_grid(self) -> bool:
+        """Whether codes are the points of a fixed grid."""
+        return self.codes == "finite" or (self.codes is None and self.levels is not None)
+
 
 def check(config: TokenizerConfig) -> TokenizerConfig:
     """The same settings, of the right types. Raises UserError for what cannot work, before anything is read."""
     config = from_json(TokenizerConfig, to_json(config))
     if parse_budget(config.budget).is_none:
         raise UserError(f"--budget {config.budget}: a tokenizer is trained from scratch; give a time such as 12m.")
+    if not 2 <= config.stride <= 32:
+        raise UserError(f"--stride {config.stride}: a code stands for a square of 2 to 32 pixels a side; such as 8.")
     if config.levels is not None and config.codes == "learned":
         raise UserError("--levels goes with --codes finite, and a table has --num-codes; leave one of them out.")
-    if config.num_codes is not None and config.codes == "finite":
+    if config.num_codes is not None and config.is_grid:
         raise UserError("--num-codes goes with --codes learned, and a grid has --levels; leave one of them out.")
     levels, num_codes = config.levels, config.num_codes
     if levels is not None and (not levels or min(levels) < 2 or math.prod(levels) > MOST_CODES):
@@ -73,13 +82,17 @@ def codec_of(config: TokenizerConfig, shape: CodecConfig | None = None) -> Codec
     usual = shape or PRESETS[f"{config.kind}-64"]
     codebook = (
         CodebookConfig("finite", levels=config.levels or CodebookConfig().levels)
-        if config.codes == "finite"
-        else CodebookConfig("learned", num_codes=config.num_codes or CodebookConfig().num_codes)
+        if config.is_grid
+        else replace(OWN_CODES, num_codes=config.num_codes or OWN_CODES.num_codes)
     )
+    if shape is None:
+        usual = replace(
+            usual, conv=replace(usual.conv, patch_size=config.stride), vit=replace(usual.vit, patch_size=config.stride)
+        )
     made = replace(usual, codebook=codebook, image_size=config.size)
     if config.size % made.stride or not 2 * made.stride <= config.size <= _MOST_SIDE:
         raise UserError(
             f"--size {config.size}: a code stands for {made.stride} x {made.stride} pixels, so the side is a multiple "
-            f"of {made.stride} from {2 * made.stride} to {_MOST_SIDE}; such as 64."
+            f"of {made.stride} from {2 * made.stride} to {_MOST_SIDE}; such as {8 * made.stride}."
         )
     return made
