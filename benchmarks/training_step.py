@@ -4,7 +4,8 @@ transformers, in seconds and memory.
     python benchmarks/training_step.py --rounds 7 > training_step.json
 
 The same batch, loss, random weights and optimizer (torch's fused AdamW) on both sides; ours are read from theirs, or
-theirs from ours, so that the losses of the first step must be equal, and are told. No dropout. Steps take turns in one
+theirs from ours, so that the losses of the first step must be equal, and are told. Of tokens the loss is each side's
+own: `NextToken`, and `labels=` of transformers. No dropout. Steps take turns in one
 process, and CPU seconds of one thread are compared as the median ratio over rounds. `peak_megabytes` is what a step
 needs on top of what is held between steps (weights, moments and gradients are the same on both sides), in a process of
 its own; the median of five, because an allocator's pages differ from process to process. `share_of_peak`, of models
@@ -34,11 +35,13 @@ from torch.nn import functional as F
 
 from beholder.models.gpt import GPT
 from beholder.models.vit import ViT
+from beholder.objectives.next_token import NextToken
 from beholder.pretrained.huggingface.checkpoint import read_checkpoint
 from beholder.runtime.device import release_freed_memory
 
 SIDE, NUM_CLASSES = 224, 100
 SHAPES = ("ViT-S/16", "GPT-2", "LVM base")
+PRECISIONS = ("fp32", "bf16 autocast")
 Step = Callable[[], float]
 
 
@@ -50,6 +53,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--sentences", type=int, default=2, help="of 521 tokens")
     parser.add_argument("--shapes", nargs="*", choices=SHAPES, default=SHAPES)
+    parser.add_argument("--precisions", nargs="*", choices=PRECISIONS, default=PRECISIONS)
     options = parser.parse_args()
     known = {"ViT-S/16": (options.images,), "GPT-2": (options.texts, options.tokens),
              "LVM base": (options.sentences, visual_sentences.LENGTH)}  # fmt: skip
@@ -57,7 +61,7 @@ def main() -> None:
     rounds.use_threads(1)
     result: dict[str, Any] = {}
     for shape, size in sizes.items():
-        for precision in ("fp32", "bf16 autocast"):
+        for precision in options.precisions:
             steps = {whose: build(shape, whose, precision, size) for whose in ("transformers", "beholder")}
             losses = {whose: step() for whose, step in steps.items()}
             dtype = torch.float32 if precision == "fp32" else torch.bfloat16
@@ -106,15 +110,13 @@ def build(shape: str, whose: str, precision: str, size: tuple[int, ...]) -> Step
     if shape == "ViT-S/16":
         given, labels = torch.randn(*size, 3, SIDE, SIDE), torch.randint(NUM_CLASSES, size)
     else:
-        given = torch.randint(_vocabulary(shape), size)
-        labels = given[:, 1:].flatten()
+        given = labels = torch.randint(_vocabulary(shape), size)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05, fused=True)
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=precision != "fp32"):
-            scores = _scores(model, given)
-            loss = F.cross_entropy(scores if scores.ndim == 2 else scores[:, :-1].flatten(0, 1), labels)
+            loss = _loss(model, given, labels)
         loss.backward()
         optimizer.step()
         return float(loss.detach())
@@ -140,12 +142,15 @@ def _vocabulary(shape: str) -> int:
     return 50257 if shape == "GPT-2" else visual_sentences.GRAMMAR.vocabulary_size
 
 
-def _scores(model: nn.Module, given: Tensor) -> Tensor:
+def _loss(model: nn.Module, given: Tensor, labels: Tensor) -> Tensor:
+    """Of the next tokens as each side's users train on them, or of classes."""
     if isinstance(model, GPT):
-        return model(given)
+        return NextToken()(model, {"tokens": given}).total
     if isinstance(model, ViT):
-        return model.classify(model(given))
-    return model(given).logits
+        return F.cross_entropy(model.classify(model(given)), labels)
+    if given.ndim == 2:
+        return model(given, labels=given).loss
+    return F.cross_entropy(model(given).logits, labels)
 
 
 def _vit() -> nn.Module:

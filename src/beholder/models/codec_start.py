@@ -47,7 +47,7 @@ def rows_among(points: Float[Tensor, "n D"], num_rows: int, seed: int = 0) -> Fl
     drawn = np.random.default_rng(seed).permutation(len(points))[:_MOST_POINTS]
     table = np.unique(points.float().cpu().numpy()[drawn], axis=0)
     if len(table) > num_rows:
-        search = MiniBatchKMeans(num_rows, batch_size=4096, n_init=1, max_iter=20, random_state=seed)
+        search = MiniBatchKMeans(num_rows, batch_size=4096, n_init="auto", max_iter=20, random_state=seed)
         table = search.fit(points.float().cpu().numpy()[drawn]).cluster_centers_
     return torch.from_numpy(np.resize(table, (num_rows, points.shape[1]))).to(points)
 

@@ -100,17 +100,24 @@ class CausalDrawer(nn.Module):
         self, tokens: Int[Tensor, "B T"], *, is_real: Bool[Tensor, "B S"] | None = None, cache: Cache | None = None
     ) -> Float[Tensor, "B T V"]:
         """Scores of each next token."""
-        return self.gpt.logits(self._read(tokens, is_real, cache))
+        return self.gpt.logits(self.hidden(tokens, is_real=is_real, cache=cache))
 
     def next_scores(
         self, tokens: Int[Tensor, "B T"], *, is_real: Bool[Tensor, "B S"] | None = None, cache: Cache | None = None
     ) -> Float[Tensor, "B K"]:
         """Scores of the next code alone: no other token can follow where a picture has begun."""
-        assert self.gpt.head is not None
-        x = self._read(tokens, is_real, cache)[:, -1]
-        return F.linear(x, self.gpt.head.weight[: self.config.num_codes])
+        x = self.hidden(tokens, is_real=is_real, cache=cache)[:, -1]
+        return F.linear(x, self.head_weight[: self.config.num_codes])
 
-    def _read(self, tokens: Tensor, is_real: Tensor | None, cache: Cache | None) -> Float[Tensor, "B T D"]:
+    @property
+    def head_weight(self) -> Float[Tensor, "V D"]:
+        """Rows whose products with a token of the trunk are the scores."""
+        return self.gpt.head_weight
+
+    def hidden(
+        self, tokens: Int[Tensor, "B T"], *, is_real: Bool[Tensor, "B S"] | None = None, cache: Cache | None = None
+    ) -> Float[Tensor, "B T D"]:
+        """The last block's tokens, normalised."""
         assert is_real is None, "rows have one length"
         held = cache.length if cache else 0
         return self.gpt.hidden(tokens, cache=cache, added=self.places(held, tokens.shape[1]))

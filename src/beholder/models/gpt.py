@@ -111,3 +111,8 @@ class GPT(nn.Module):
     def logits(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B V"]:
         """Scores of all tokens."""
         return F.linear(x, self.embed.tokens.weight) if self.head is None else self.head(x)
+
+    @property
+    def head_weight(self) -> Float[Tensor, "V D"]:
+        """Rows whose products with a token of the trunk are the scores."""
+        return self.embed.tokens.weight if self.head is None else self.head.weight

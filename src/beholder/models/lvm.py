@@ -95,7 +95,18 @@ class LVM(nn.Module):
         self, tokens: Int[Tensor, "B T"], *, is_real: Bool[Tensor, "B S"] | None = None, cache: Cache | None = None
     ) -> Float[Tensor, "B T V"]:
         """Scores of each next token."""
-        return self.gpt.logits(self.depths(tokens, is_real=is_real, cache=cache)[-1])
+        return self.gpt.logits(self.hidden(tokens, is_real=is_real, cache=cache))
+
+    def hidden(
+        self, tokens: Int[Tensor, "B T"], *, is_real: Bool[Tensor, "B S"] | None = None, cache: Cache | None = None
+    ) -> Float[Tensor, "B T D"]:
+        """The last block's tokens, normalised."""
+        return self.depths(tokens, is_real=is_real, cache=cache)[-1]
+
+    @property
+    def head_weight(self) -> Float[Tensor, "V D"]:
+        """Rows whose products with a token of the trunk are the scores."""
+        return self.gpt.head_weight
 
     def depths(
         self,

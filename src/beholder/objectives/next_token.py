@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn import functional as F
 
+from beholder.objectives.head_loss import head_loss
 from beholder.types import Batch, Losses
 
 
@@ -23,7 +25,9 @@ class NextTokenConfig:
 class NextToken(nn.Module):
     """Objective over batches with "tokens" (B T) and, where not all count alike, "weights" (B T).
 
-    `model(tokens) -> B T V` gives scores of the next token. The first token is given, never foretold.
+    `model(tokens) -> B T V` gives scores of the next token. Of a model that has them apart, `model.hidden(tokens)` (B T
+    D) and `model.head_weight` (V D) are asked instead, and the scores are never held. The first token is given, never
+    foretold.
     """
 
     def __init__(self, config: NextTokenConfig = NextTokenConfig()) -> None:
@@ -33,12 +37,16 @@ class NextToken(nn.Module):
     def forward(self, model: Any, batch: Batch) -> Losses:
         """The weighted mean of nats a token. Part: "accuracy", the weighted share of tokens that were the likeliest."""
         tokens = batch["tokens"]
-        logits = model(tokens[:, :-1]).float().flatten(0, 1)
         targets = tokens[:, 1:].flatten()
-        weights = batch["weights"][:, 1:].flatten() if "weights" in batch else logits.new_ones(len(targets))
+        weights = batch["weights"][:, 1:].flatten() if "weights" in batch else torch.ones_like(targets).float()
         is_counted = weights > 0  # what counts for nothing costs nothing
-        logits, targets, weights = logits[is_counted], targets[is_counted], weights[is_counted]
+        targets, weights = targets[is_counted], weights[is_counted]
         shares = weights / weights.sum()
+        if hasattr(model, "head_weight"):
+            x = model.hidden(tokens[:, :-1]).flatten(0, 1)[is_counted]
+            total, accuracy = head_loss(x, model.head_weight, targets, shares, self.config.z_weight)
+            return Losses(total, {"accuracy": accuracy})
+        logits = model(tokens[:, :-1]).float().flatten(0, 1)[is_counted]
         total = (F.cross_entropy(logits, targets, reduction="none") * shares).sum()
         if self.config.z_weight:
             total = total + self.config.z_weight * (logits.logsumexp(-1).square() * shares).sum()
