@@ -1,13 +1,14 @@
 """Image tokenizers at equal codes and equal minutes: ours, and a VQ-VAE around an independent codebook.
 
-    python benchmarks/tokenizer.py --data DATA --out tokenizer.json [--minutes 3] [--threads 1]
+    python benchmarks/tokenizer.py --data DATA --out tokenizer.json [--minutes 3] [--threads 1] [--stride 8]
 
-Both see the same pictures (caltech101_mini, CC BY 4.0, and openclipart_mini, public domain), 64 x 64 pixels as 64 codes
-out of 1,024, in batches of 32, for the same CPU seconds of training, one after the other in one run. The other is a
-plain convolutional VQ-VAE (van den Oord et al. 2017, arXiv 1711.00937) of about as many weights, trained on squared
-error, with the codebook of vector-quantize-pytorch 1.32 (8 coordinates, cosine, k-means start, moving averages, dead
-codes replaced). Told: PSNR, SSIM, share of codes used, and how much of its accuracy a classifier of Caltech's originals
-(logistic regression on features of EfficientNet-Lite1, which no loss looks through) keeps on reconstructions.
+Both see the same pictures (caltech101_mini, CC BY 4.0, and openclipart_mini, public domain, unless told), 64 x
+64 pixels as 64 codes (256 where a code stands for 4 x 4) out of 1,024, in batches of 32, for the same CPU seconds of
+training, one after the other in one run. The other is a plain convolutional VQ-VAE (van den Oord et al. 2017, arXiv
+1711.00937) of twice as many weights, trained on squared error, with the codebook of vector-quantize-pytorch 1.32 (8
+coordinates, cosine, k-means start, moving averages, dead codes replaced). Told: PSNR, SSIM, share of codes used, how
+much of its accuracy a classifier of originals (logistic regression on features of EfficientNet-Lite1, which no loss
+looks through) keeps on reconstructions.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,12 @@ from beholder.data.augment import AugmentConfig
 from beholder.data.decode import Limits, decode
 from beholder.data.stream import ImageStream
 from beholder.metrics.pictures import perplexity, psnr, share_used, ssim
-from beholder.models.codec import PRESETS, ImageCodec
+from beholder.models.codec import ImageCodec
 from beholder.models.perceiver import Perceiver
 from beholder.objectives.reconstruction import Reconstruction
 from beholder.pretrained.catalogue import efficientnet_lite0
 from beholder.recipes.tokenizer.learn import EYE, LR, middles, repaint, to_bytes, to_pixels
+from beholder.recipes.tokenizer.settings import TokenizerConfig, codec_of
 from beholder.runtime.device import Device, pick_device
 from beholder.runtime.files import write_json
 from beholder.runtime.machine import machine
@@ -49,6 +51,7 @@ from beholder.train.step import take_step
 from beholder.types import Batch, Losses, Sample
 
 SIZE, ROOM, NUM_CODES = 64, 72, 1024
+SETS = ("caltech101_mini", "openclipart_mini")
 HELD_OUT = 5
 """One picture of so many is judged by and not learned from."""
 Repaint = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -56,13 +59,14 @@ Repaint = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class OtherVQVAE(nn.Module):
-    """Two halvings after a 2 x 2 fold, residual blocks at the lowest level, as van den Oord et al. drew it."""
+    """Two halvings after a fold, residual blocks at the lowest level, as van den Oord et al. drew it."""
 
-    def __init__(self, width: int = 160, num_blocks: int = 3, code_width: int = 8) -> None:
+    def __init__(self, stride: int = 8, width: int = 160, num_blocks: int = 3, code_width: int = 8) -> None:
         super().__init__()
-        half = width // 2
+        half, fold = width // 2, stride // 4
         self.encoder = nn.Sequential(
-            nn.PixelUnshuffle(2), nn.Conv2d(12, half, 4, 2, 1), nn.ReLU(), nn.Conv2d(half, width, 4, 2, 1), nn.ReLU(),
+            nn.PixelUnshuffle(fold), nn.Conv2d(3 * fold**2, half, 4, 2, 1), nn.ReLU(),
+            nn.Conv2d(half, width, 4, 2, 1), nn.ReLU(),
             nn.Conv2d(width, width, 3, 1, 1), *(Residual(width) for _ in range(num_blocks)), nn.ReLU(),
             nn.Conv2d(width, code_width, 1),
         )  # fmt: skip
@@ -72,8 +76,8 @@ class OtherVQVAE(nn.Module):
         )  # fmt: skip
         self.decoder = nn.Sequential(
             nn.Conv2d(code_width, width, 3, 1, 1), *(Residual(width) for _ in range(num_blocks)), nn.ReLU(),
-            nn.ConvTranspose2d(width, half, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(half, 12, 4, 2, 1),
-            nn.PixelShuffle(2),
+            nn.ConvTranspose2d(width, half, 4, 2, 1), nn.ReLU(), nn.ConvTranspose2d(half, 3 * fold**2, 4, 2, 1),
+            nn.PixelShuffle(fold),
         )  # fmt: skip
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -106,15 +110,15 @@ class SquaredError(nn.Module):
         pass
 
 
-def read(data: Path) -> tuple[np.ndarray, list[str | None]]:
-    """All pictures as squares, and the classes of Caltech's."""
+def read(data: Path, sets: Sequence[str]) -> tuple[np.ndarray, list[str | None]]:
+    """All pictures as squares, and the classes of the first set's."""
     pictures, labels = [], []
-    for name in ("caltech101_mini", "openclipart_mini"):
+    for name in sets:
         for line in (data / name / "metadata.jsonl").read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             pixels = decode(Sample(row["file_name"], data / name / row["file_name"]), Limits(min_side=1), ROOM)
             pictures.append(fit(pixels, PixelConfig(ROOM, fit="shortest", crop=ROOM)).transpose(2, 0, 1))
-            labels.append(row["label"] if name == "caltech101_mini" else None)
+            labels.append(str(row["label"]) if name == sets[0] else None)
     return np.stack(pictures), labels
 
 
@@ -147,9 +151,9 @@ def learn(
     return average.model.eval()
 
 
-def ours(pictures: np.ndarray, seconds: float, device: Device, kind: str) -> tuple[Repaint, int]:
+def ours(pictures: np.ndarray, seconds: float, device: Device, kind: Any, stride: int) -> tuple[Repaint, int]:
     seed_everything(0, "ours")
-    codec = ImageCodec(PRESETS[kind])
+    codec = ImageCodec(codec_of(TokenizerConfig("", SIZE, stride, kind)))
     began = time.process_time()
     codec.begin(to_pixels(middles(pictures[:: max(1, len(pictures) // 500)], SIZE)))
     book = codec.config.codebook
@@ -161,9 +165,9 @@ def ours(pictures: np.ndarray, seconds: float, device: Device, kind: str) -> tup
     return lambda asked: repaint(made, asked, torch.device("cpu")), int(made.num_steps)  # type: ignore[arg-type]
 
 
-def other(pictures: np.ndarray, seconds: float, device: Device, lr: float) -> tuple[Repaint, int]:
+def other(pictures: np.ndarray, seconds: float, device: Device, lr: float, stride: int) -> tuple[Repaint, int]:
     seed_everything(0, "other")
-    made = learn(OtherVQVAE(), SquaredError(), pictures, seconds, lr, device)
+    made = learn(OtherVQVAE(stride), SquaredError(), pictures, seconds, lr, device)
 
     @torch.inference_mode()
     def paint(asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -213,14 +217,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--sets", nargs="+", default=SETS, help="folders of DATA; classes are those of the first")
     parser.add_argument("--minutes", type=float, default=3.0, help="CPU minutes of training for each contender")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--kind", default="conv-64", help="which of our presets")
+    parser.add_argument("--kind", default="conv", choices=("conv", "vit"), help="of our encoder and decoder")
+    parser.add_argument("--stride", type=int, default=8, choices=(4, 8), help="pixels a side that a code stands for")
     parser.add_argument("--only", choices=("ours", "other"), help="run one contender")
     parser.add_argument("--other-lr", type=float, default=1e-3)
     options = parser.parse_args()
     device, seconds = pick_device("cpu", options.threads), 60 * options.minutes
-    pictures, labels = read(options.data)
+    pictures, labels = read(options.data, options.sets)
     is_held_out = np.random.default_rng(0).permutation(len(pictures)) % HELD_OUT == 0
     learned, held_out = pictures[~is_held_out], middles(pictures[is_held_out], SIZE)
     known = [(row, label) for row, label in enumerate(labels) if label and not is_held_out[row]]
@@ -232,8 +238,8 @@ def main() -> None:
     results |= {"accuracy_on_originals": originals, "machine": machine(device)}
     print(f"accuracy on originals {originals:.3f}", flush=True)
     contenders: dict[str, Callable[[], tuple[Repaint, int]]] = {
-        "ours": lambda: ours(learned, seconds, device, options.kind),
-        "VQ-VAE, vector-quantize-pytorch": lambda: other(learned, seconds, device, options.other_lr),
+        "ours": lambda: ours(learned, seconds, device, options.kind, options.stride),
+        "VQ-VAE, vector-quantize-pytorch": lambda: other(learned, seconds, device, options.other_lr, options.stride),
     }
     for name, make in contenders.items():
         if options.only and (name == "ours") != (options.only == "ours"):

@@ -60,7 +60,7 @@ class _HeadLoss(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:
-        grads = [None if grad is None else grad.mul_(grad_outputs[0]) for grad in ctx.grads]
+    def backward(ctx: Any, pull: Tensor, _: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        grads = [None if grad is None else grad.mul_(pull) for grad in ctx.grads]
         ctx.grads = None
         return *grads, None, None, None, None
