@@ -120,6 +120,41 @@ def test_more_steps_bring_pictures_back_better(photos: Path, tmp_path: Path) -> 
     assert values[1] > values[0] + 0.3
 
 
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of a bright square on something dark, and where it is."""
+    folder, draws = tmp_path_factory.mktemp("masked"), np.random.default_rng(5)
+    (folder / "images").mkdir()
+    (folder / "masks").mkdir()
+    for number in range(40):
+        mask = np.zeros((16, 16), np.uint8)
+        top, left = draws.integers(0, 10, 2)
+        mask[top : top + 6, left : left + 6] = 255
+        dark = draws.integers(0, 60, (16, 16, 3))
+        Image.fromarray(np.where(mask[..., None] > 0, 200, dark).astype(np.uint8)).save(folder / f"images/{number}.png")
+        Image.fromarray(mask).save(folder / f"masks/{number}.png")
+    return folder
+
+
+def test_masks_are_learned_beside_photos_and_judged_on_those_held_out(masked: Path, tmp_path: Path) -> None:
+    options = {**QUICK, "levels": None, "num_codes": 64, "budget": "30 steps"}
+    results = train_tokenizer(masked, out=tmp_path / "run", **options)
+    assert results["data"]["num_kept"] == 40  # no mask is taken for a photo
+    told = results["reconstruction"]["masks"]
+    assert told["num_judged"] == results["data"]["split"]["test"] and told["value"] > 0.8
+    assert "held-out masks" in (tmp_path / "run" / "report.html").read_text()
+    without = train_tokenizer(masked, out=tmp_path / "none", also="none", **options)
+    assert "masks" not in without["reconstruction"] and "--also none" in without["command"]
+
+
+def test_drawings_that_cannot_be_had_are_told(photos: Path, tmp_path: Path) -> None:
+    for also, sentence in (("masks", "no picture of"), ("edge", "choose from masks, edges"), (" ,", "names nothing")):
+        with pytest.raises(UserError, match=sentence):
+            train_tokenizer(photos, out=tmp_path / "run", **{**QUICK, "also": also})
+    results = train_tokenizer(photos, out=tmp_path / "edges", **{**QUICK, "also": "edges", "budget": "2 steps"})
+    assert results["training"]["steps"] == 2
+
+
 def test_doubles_and_groups_are_never_on_both_sides() -> None:
     samples = tuple(Sample(str(row), group=f"g{row % 7}" if row % 2 else None) for row in range(60))
     cluster = np.arange(60) // 2 * 2  # pairs of doubles

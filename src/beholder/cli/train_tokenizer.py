@@ -18,6 +18,7 @@ def train_tokenizer(
     codes: Literal["finite", "learned"] | None = None,
     levels: tuple[int, ...] | None = None,
     num_codes: int | None = None,
+    also: str | None = None,
     budget: str = "12m",
     adversary: bool = False,
     seed: Seed = 0,
@@ -51,6 +52,9 @@ def train_tokenizer(
         finite: how many values each coordinate takes; their product is the number of codes. 4 4 4 4 4 if not given.
     num_codes
         learned: rows of the table; 1024 if not given.
+    also
+        What is learned beside photos, so that a model of visual sentences can write it: masks, edges, or masks,edges;
+        or none. Masks if not given, where the data have at least 20.
     budget
         For training: a time such as 12m, or a number such as '400 steps'.
     adversary
@@ -60,7 +64,7 @@ def train_tokenizer(
     from beholder.runtime.log import Log
 
     run(
-        data, out=out, size=size, stride=stride, kind=kind, codes=codes, levels=levels, num_codes=num_codes,
+        data, out=out, size=size, stride=stride, kind=kind, codes=codes, levels=levels, num_codes=num_codes, also=also,
         budget=budget, adversary=adversary, seed=seed, device=device, threads=threads, max_pixels=max_pixels,
         log=Log(as_json=json),
     )  # fmt: skip

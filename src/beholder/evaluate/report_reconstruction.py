@@ -175,6 +175,12 @@ def _figures_section(results: Mapping[str, Any]) -> Section:
         ("Perplexity", say_count(number(codes, "perplexity"))),
         ("Weights", say_count(number(figures, "num_parameters"))),
     ]
+    masks, ends = dig(figures, "masks"), interval(figures, "masks", "interval")
+    if masks and ends:
+        told = (
+            f"intersection over union {say_score(number(masks, 'value'))}, {say_score(ends[0])} to {say_score(ends[1])}"
+        )
+        facts.append((f"{say_count(number(masks, 'num_judged'))} held-out masks", told))
     return section(
         "figures",
         "Figures",

@@ -18,10 +18,10 @@ from jaxtyping import Bool, Int, UInt8
 from beholder.data.curate import curate
 from beholder.data.decode import Limits, Unreadable, read_picture
 from beholder.data.parallel import map_in_order
-from beholder.data.series import find_mask_files, without_masks
 from beholder.data.sources import AUTO, Source, read_source
 from beholder.recipes.adapt.arrays import create_array
 from beholder.recipes.sitting import Sitting
+from beholder.recipes.tokenizer.drawn import split_masks
 from beholder.recipes.tokenizer.pictures import FEWEST, groups_of, hold_out
 from beholder.runtime.files import read_json, write_json
 from beholder.tasks.picture_codes import PictureCodes
@@ -116,10 +116,7 @@ def _read(data: Path) -> tuple[Source, dict[str, Path]]:
         source = read_source(data, labels=AUTO)
     except UserError:  # a folder without labels; what else is wrong with it is told next
         source = read_source(data)
-    masks = find_mask_files(data)
-    kept = without_masks([sample.key for sample in source.samples], masks, data)
-    samples = tuple(source.samples[place] for place in kept)
-    return Source(source.folder, source.layout, source.description, samples, source.refused), masks
+    return split_masks(source, data)
 
 
 def read_square(

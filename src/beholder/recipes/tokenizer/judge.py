@@ -21,6 +21,7 @@ from beholder.recipes.tokenizer.sitting import Sitting
 _AT_ONCE = 64
 _MOST_ENCODED = 5_000
 _NUM_RESAMPLES = 2_000
+_HALF = 127.5
 _LEAST_SPREAD = 0.01
 """Of a feature, in units of a pixel from 0 to 1: grey pictures have no spread of colour to divide by."""
 
@@ -70,7 +71,17 @@ def judge(sitting: Sitting, codec: ImageCodec, pictures: Pictures) -> Judged:
             "perplexity": perplexity(np.concatenate([codes.ravel(), all_codes.ravel()])),
         },
     }
+    if pictures.masks is not None:
+        overlap = _overlap(pictures.masks, repaint(codec, pictures.masks, device)[0])
+        figures["masks"] = {"num_judged": len(overlap), **_told(overlap, pictures.groups[pictures.masks_of], seed)}
     return Judged(painted, quality, figures)
+
+
+def _overlap(masks: UInt8[np.ndarray, "k 3 S S"], painted: UInt8[np.ndarray, "k 3 S S"]) -> Float[np.ndarray, " k"]:
+    """Intersection over union of what is white; 1 where neither has any."""
+    ours, theirs = (one.mean(1) > _HALF for one in (masks, painted))
+    union = (ours | theirs).sum((1, 2))
+    return np.where(union > 0, (ours & theirs).sum((1, 2)) / np.maximum(union, 1), 1.0)
 
 
 def _frechet(held_out: np.ndarray, painted: np.ndarray, learned: np.ndarray, shrunk: np.ndarray) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from beholder.data.augment import AugmentConfig
-from beholder.data.stream import ImageStream
+from beholder.data.stream import ImageStream, Stream
 from beholder.metrics.pictures import psnr, share_used
 from beholder.models.codec import ImageCodec
 from beholder.models.critic import PatchCritic
@@ -21,6 +21,7 @@ from beholder.pretrained.catalogue import efficientnet_lite0
 from beholder.recipes.adapt.arrays import release_pages
 from beholder.recipes.adapt.pace import Timed, noise_pictures, seconds_per_step
 from beholder.recipes.adapt.settings import parse_budget
+from beholder.recipes.tokenizer.drawn import SHARE, MixedStream
 from beholder.recipes.tokenizer.pictures import Pictures, room_for
 from beholder.recipes.tokenizer.sheets import sheet, write_picture
 from beholder.recipes.tokenizer.sitting import Sitting
@@ -157,8 +158,9 @@ def _train(sitting: Sitting, pictures: Pictures, codec: ImageCodec, num_steps: i
             release_pages(pictures.learned)
             advance(1, f"loss {report.losses['total']:.3f}")
 
+        stream = _stream(sitting, pictures.learned, pictures.drawn)
         result = train(
-            codec, build_objective(sitting), _stream(sitting, pictures.learned), plan=plan, device=sitting.device,
+            codec, build_objective(sitting), stream, plan=plan, device=sitting.device,
             folder=sitting.run.scratch("training"), probes=[watch], on_step=on_step,
         )  # fmt: skip
     ledger.close()
@@ -173,20 +175,24 @@ def _codec(sitting: Sitting, pictures: Pictures | None = None) -> ImageCodec:
     codec = ImageCodec(sitting.codec)
     if pictures is not None:
         rows = np.unique(np.linspace(0, len(pictures.learned) - 1, _NUM_BEGUN_WITH).astype(int))
-        codec.begin(to_pixels(middles(pictures.learned[rows], sitting.codec.image_size)))
+        begun = [pictures.learned[rows]]
+        if pictures.drawn is not None:
+            few = np.linspace(0, len(pictures.drawn) - 1, _NUM_BEGUN_WITH // SHARE).astype(int)
+            begun.append(pictures.drawn[np.unique(few)])
+        codec.begin(to_pixels(middles(np.concatenate(begun), sitting.codec.image_size)))
     return codec
 
 
-def _stream(sitting: Sitting, learned: np.ndarray) -> ImageStream:
+def _stream(sitting: Sitting, learned: np.ndarray, drawn: np.ndarray | None = None) -> Stream:
     """Shifted and mirrored crops of nearly the whole square, in their own colours: what is learned is to paint."""
-    size = sitting.codec.image_size
+    size, num_drawn = sitting.codec.image_size, 0 if drawn is None else BATCH_SIZE // SHARE
     augmentation = AugmentConfig(
         size=size, crop_area=((size / room_for(size)) ** 2, 1.0), crop_ratio=(1.0, 1.0), jitter=0.0, grey=0.0, blur=0.0
     )
-    return ImageStream(
-        learned,
-        batch_size=BATCH_SIZE,
-        num_views=1,
-        augmentation=augmentation,
-        seed=derive(sitting.config.seed, "stream"),
-    )
+
+    def stream(images: np.ndarray, count: int, name: str) -> ImageStream:
+        seed = derive(sitting.config.seed, name)
+        return ImageStream(images, batch_size=count, num_views=1, augmentation=augmentation, seed=seed)
+
+    photos = stream(learned, BATCH_SIZE - num_drawn, "stream")
+    return photos if drawn is None else MixedStream(photos, stream(drawn, num_drawn, "drawn stream"))

@@ -12,6 +12,7 @@ from beholder.data.curate import Curation, curate
 from beholder.data.sources import Source, read_source
 from beholder.data.split import combine_groups, grouped_folds
 from beholder.recipes.adapt.cache import cache_pixels
+from beholder.recipes.tokenizer.drawn import SHARE, draw, kinds_of, split_masks, square_mask
 from beholder.recipes.tokenizer.sitting import Sitting
 from beholder.runtime.log import counted
 from beholder.runtime.seed import derive
@@ -38,6 +39,12 @@ class Pictures:
     held_out: UInt8[np.ndarray, "m 3 S S"]
     learned: UInt8[np.ndarray, "l 3 R R"]
     """A little larger than what is learned, so that crops differ."""
+    drawn: UInt8[np.ndarray, "d 3 R R"] | None
+    """What is learned beside them, as large."""
+    masks: UInt8[np.ndarray, "k 3 S S"] | None
+    """Of held-out pictures, where masks are learned; never learned from."""
+    masks_of: Int[np.ndarray, " k"]
+    """Rows of the samples that these belong to."""
 
     @property
     def keys(self) -> list[str]:
@@ -48,7 +55,7 @@ class Pictures:
 def read_pictures(sitting: Sitting) -> Pictures:
     """Read, curate, split and cache. Raises UserError for fewer than 20 readable pictures."""
     config, run, log = sitting.config, sitting.run, sitting.log
-    source = read_source(Path(config.data))
+    source, masks = split_masks(read_source(Path(config.data)), Path(config.data))
     log.stage("Read", source.description)
     curation = curate(
         source, run.scratch("survey"), limits=sitting.limits, num_workers=sitting.device.num_threads, log=log,
@@ -73,6 +80,10 @@ def read_pictures(sitting: Sitting) -> Pictures:
     learned = _some(learned, _MOST_LEARNED, config.seed, "learned")
     judged = _some(judged, _MOST_JUDGED, config.seed, "judged")
     size = sitting.codec.image_size
+    owned = sum(samples[row].key in masks for row in learned)
+    kinds = kinds_of(config.also, owned, config.data)
+    if kinds:
+        log.stage("Also", f"{' and '.join(kinds)} are learned, one picture of {SHARE} in a batch")
     log.stage("Split", f"{len(learned):,} to learn from, {len(judged):,} held out, doubles and groups together")
 
     def cache(rows: np.ndarray, side: int, name: str) -> np.ndarray:
@@ -82,7 +93,13 @@ def read_pictures(sitting: Sitting) -> Pictures:
 
     with sitting.run.charged("cache"):
         held_out, pixels = cache(judged, size, "held-out"), cache(learned, room_for(size), "learned")
-    return Pictures(source, curation, groups, is_held_out, judged, held_out, pixels)
+        drawn = draw(sitting, kinds, [samples[row] for row in learned], pixels, masks) if kinds else None
+        owners = [row for row in judged if "masks" in kinds and samples[row].key in masks]
+        shown = [square_mask(masks[samples[row].key], size, sitting.limits) for row in owners]
+    return Pictures(
+        source, curation, groups, is_held_out, judged, held_out, pixels, drawn, np.stack(shown) if shown else None,
+        np.array(owners, np.int64),
+    )  # fmt: skip
 
 
 def room_for(size: int) -> int:

@@ -37,6 +37,7 @@ def train_tokenizer(
     codes: Literal["finite", "learned"] | None = None,
     levels: tuple[int, ...] | None = None,
     num_codes: int | None = None,
+    also: str | None = None,
     budget: str = "12m",
     adversary: bool = False,
     shape: CodecConfig | None = None,
@@ -56,8 +57,8 @@ def train_tokenizer(
     log, out = log or Log(quiet=True), Path(out)
     config = check(
         TokenizerConfig(
-            str(data), size, stride, shape.kind if shape else kind, codes, levels, num_codes, budget, adversary, seed,
-            device, threads, max_pixels,
+            str(data), size, stride, shape.kind if shape else kind, codes, levels, num_codes, also, budget,
+            adversary, seed, device, threads, max_pixels,
         )
     )  # fmt: skip
     codec = codec_of(config, shape)

@@ -35,6 +35,9 @@ class TokenizerConfig:
     """finite: values that each coordinate takes; 4 4 4 4 4 where None."""
     num_codes: int | None = None
     """learned: rows of the table; 1,024 where None."""
+    also: str | None = None
+    """What is learned beside photos: "masks", "edges", both with a comma between, or "none". None: masks, where the
+    data have at least 20."""
     budget: str = "12m"
     """For training: a time such as "90s", "12m", "2h", or "400 steps"."""
     adversary: bool = False

@@ -29,10 +29,12 @@ _NUM_SHOWN = 12
 _MOST_LISTED = 200
 _SPOKEN = (
     "size",
+    "stride",
     "kind",
     "codes",
     "levels",
     "num_codes",
+    "also",
     "budget",
     "adversary",
     "seed",
