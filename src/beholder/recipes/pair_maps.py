@@ -23,8 +23,12 @@ from beholder.runtime.device import Device
 from beholder.runtime.seed import seed_everything
 from beholder.train.closed_form import Decomposed, correlation_maps, decompose, ridge_maps
 from beholder.train.loop import Plan, train
+from beholder.types import UserError
 
 RECALLS = (1, 5, 10)
+
+
+_MOST = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,17 @@ class PairsConfig:
     """Penalties from which the two baselines choose."""
     correlation_widths: tuple[int, ...] = (32, 128, 384)
     """Numbers of directions from which canonical correlation chooses."""
+
+    def check(self) -> None:
+        """Raises UserError for what cannot be trained, in the words of the command line."""
+        for option, value, least in (
+            ("--steps", self.num_steps, 1), ("--batch-size", self.batch_size, 2), ("--width", self.width, 1),
+            ("--hidden-width", self.hidden_width, 0),
+        ):  # fmt: skip
+            if not least <= value <= _MOST:
+                raise UserError(f"{option} {value}: give between {least} and {_MOST:,}, or leave it out.")
+        if not self.lr > 0:
+            raise UserError(f"--lr {self.lr:g}: a learning rate is above 0; leave it out for 0.001.")
 
 
 @dataclass(frozen=True)

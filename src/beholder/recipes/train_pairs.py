@@ -44,7 +44,7 @@ from beholder.recipes.pair_source import read_pairs, text_of
 from beholder.recipes.towers import open_towers
 from beholder.runtime.device import Device, pick_device
 from beholder.runtime.files import refuse_inside, told_kindly, write_whole
-from beholder.runtime.log import Log
+from beholder.runtime.log import Log, counted
 from beholder.runtime.run_folder import RunFolder
 from beholder.tokenizers.pixels import prepare
 from beholder.types import Sample
@@ -80,6 +80,7 @@ def train_pairs(
     """
     log, out, config = log or Log(quiet=True), Path(out), config or PairsConfig()
     config = config if loss is None else replace(config, loss=loss)
+    config.check()
     check_folder(Path(data))  # before towers are looked for
     refuse_inside(out, Path(data))
     asked = {"recipe": "train_pairs", "data": str(data), "image": image, "text": text, "group": group, "seed": seed}
@@ -88,6 +89,7 @@ def train_pairs(
         towers = open_towers(image, text)
         found = read_pairs(run, Path(data), Limits(max_pixels=max_pixels), picked, seed, log, group=group)
         samples, parts = found.samples, found.parts
+        log.stage("Look", f"{counted(len(samples), 'image')} and their texts, each once: most of the time goes here")
         pairs = look_at_pairs(samples, towers, run.scratch("features"), Limits(max_pixels=max_pixels), picked, log)
         learned, asked_of, held_out = (
             pairs.part(np.flatnonzero(parts == name)) for name in ("train", "validation", "test")
@@ -110,6 +112,10 @@ def train_pairs(
         facts = {"made_by": f"beholder {VERSION} train_pairs", **asked, "held_out": results}
         with told_kindly(out):
             save_pair_folder(out / "model", towers, made[shipped][1], facts=facts, card=_card(results, asked))
+        chance = "/".join(f"{results['chance'][f'text_recall_at_{k}']:.1%}" for k in RECALLS)
+        log.stage(
+            "Chance", f"recall at 1/5/10 of {results['num_pairs']['test']:,} held-out pairs by guessing: {chance}"
+        )
         for kind in made:
             log.stage(kind.capitalize(), _sentence(results[kind]))
         log.stage("Model", f"{shipped}, the best on the validation part: {out / 'model'}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -14,6 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from beholder.runtime.energy import Cost
 
 
+_SECONDS_BETWEEN_LINES, _MOST_LINES = 60.0, 20
+
+
+@runtime_checkable
 class Advance(Protocol):
     """Moves a progress bar on by `steps`, with a short note such as the current loss."""
 
@@ -68,9 +73,12 @@ class Log:
 
     @contextmanager
     def progress(self, title: str, total: int, done: int = 0) -> Iterator[Advance]:
-        """A bar with the time left on a terminal; silence elsewhere, so that log files stay short."""
-        if self._as_json or self._quiet or not self._console.is_terminal:
+        """A bar with the time left on a terminal; in a log file at most a line a minute and 20 in all."""
+        if self._as_json or self._quiet:
             yield lambda steps=1, note="": None
+            return
+        if not self._console.is_terminal:
+            yield self._told_by_lines(title, total, done)
             return
         columns = (TextColumn("[bold cyan]{task.description:<10}"), BarColumn(), MofNCompleteColumn())
         with Progress(
@@ -78,6 +86,22 @@ class Log:
         ) as bars:
             task = bars.add_task(title, total=total, completed=done, note="")
             yield lambda steps=1, note="": bars.update(task, advance=steps, note=note)
+
+    def _told_by_lines(self, title: str, total: int, done: int) -> Advance:
+        began = told_at = time.monotonic()
+        first = told = done
+
+        def advance(steps: int = 1, note: str = "") -> None:
+            nonlocal done, told, told_at
+            done += steps
+            now = time.monotonic()
+            if now - told_at < _SECONDS_BETWEEN_LINES or (done - told) * _MOST_LINES < total or done >= total:
+                return
+            told, told_at = done, now
+            left = (now - began) / (done - first) * (total - done)
+            self.stage(title, f"{done:,} of {total:,}, about {duration(left)} left{f', {note}' if note else ''}")
+
+        return advance
 
     def _emit(self, value: Any) -> None:
         if not self._quiet:

@@ -36,6 +36,15 @@ class Placed:
     refused: str | None = None
 
 
+def check_texts(texts: Sequence[str]) -> None:
+    """Raises UserError for no text, and for an empty one."""
+    if not texts:
+        raise UserError("There are no texts to compare with; give at least one.")
+    for number, text in enumerate(texts, start=1):
+        if not text.strip():
+            raise UserError(f"Text {number} is empty; give a word.")
+
+
 @dataclass(frozen=True)
 class SharedSpace:
     """A model that reads both, ready on its device."""
@@ -53,11 +62,7 @@ class SharedSpace:
     @torch.inference_mode()
     def place_texts(self, texts: Sequence[str]) -> Float[Tensor, "Q C"]:
         """Rows of length 1, on the CPU. Raises UserError for no text, an empty one and one that is too long."""
-        if not texts:
-            raise UserError("There are no texts to compare with; give at least one.")
-        for number, text in enumerate(texts, start=1):
-            if not text.strip():
-                raise UserError(f"Text {number} is empty; give a word.")
+        check_texts(texts)
         rows = []
         for first in range(0, len(texts), _TEXTS_AT_ONCE):
             encoded = self.words.encode(list(texts[first : first + _TEXTS_AT_ONCE]))

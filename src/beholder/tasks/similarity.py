@@ -51,7 +51,8 @@ def classify_by_name(
     """
     listed = [name.strip() for name in names]
     if len(listed) < 2:
-        raise UserError(f"{len(listed)} class name leaves nothing to tell apart; give at least two, such as cat,dog.")
+        told = {"": "No class name"}.get("".join(listed), "One class name")
+        raise UserError(f"{told} leaves nothing to tell apart; give at least two, such as cat,dog.")
     if not all(listed):
         raise UserError(f"Class name {listed.index('') + 1} is empty; give a word between the commas.")
     twice = next((name for name in listed if listed.count(name) > 1), None)

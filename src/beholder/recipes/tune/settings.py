@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from beholder.data.decode import Limits
+from beholder.data.sources import check_folder
 from beholder.recipes.spoken import spoken
 from beholder.runtime.files import refuse_inside
 from beholder.types import UserError
@@ -52,6 +53,9 @@ def check(config: TuneConfig, out: Path) -> None:
         if config.guard is None:
             raise UserError("--may-lose bounds the loss on the guard set, and there is none; name one with --guard.")
     Limits(config.max_pixels)
+    check_folder(Path(config.data))
+    if config.guard is not None and not Path(config.guard).exists():
+        raise UserError(f"--guard {config.guard} does not exist; name a folder of images, or leave it out.")
     refuse_inside(out, Path(config.data))
     if config.guard is not None:
         _refuse_overlap(config.data, config.guard)
