@@ -14,7 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from beholder.runtime.energy import Cost
 
-
 _SECONDS_BETWEEN_LINES, _MOST_LINES = 60.0, 20
 
 
