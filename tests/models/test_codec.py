@@ -141,6 +141,14 @@ def test_rows_among_fewer_points_than_rows_are_the_points() -> None:
     assert rows.shape == (12, 3) and torch.equal(rows.unique(dim=0), points.unique(dim=0))
 
 
+@pytest.mark.parametrize("count", [20, 2_100], ids=["few", "more than are spread out first"])
+def test_rows_lie_nearer_to_points_than_points_drawn_do(count: int) -> None:
+    points = torch.randn(4_000, 2, generator=torch.Generator().manual_seed(0))
+    errors = [torch.cdist(points, rows).amin(1).square().mean() for rows in (rows_among(points, count), points[:count])]
+    assert errors[0] < errors[1]
+    assert torch.equal(rows_among(points, count), rows_among(points, count))
+
+
 def test_principal_components_are_those_of_an_independent_implementation() -> None:
     squares = torch.randn(200, 12, generator=torch.Generator().manual_seed(0)).double() @ torch.randn(12, 12).double()
     reference = PCA(4).fit(squares.numpy())

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 _MOST_POINTS = 65_536
 """That rows of a table are found among."""
+_MOST_SPREAD = 2_048
+"""Rows that start far from each other, each chosen after those before it; more of them start where points are."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,13 @@ def principal_components(squares: Float[Tensor, "n pixels"], width: int, *, is_w
 
 def rows_among(points: Float[Tensor, "n D"], num_rows: int, seed: int = 0) -> Float[Tensor, "K D"]:
     """Centres of k-means; where there are fewer different points than rows, the points, some of them more often."""
-    drawn = np.random.default_rng(seed).permutation(len(points))[:_MOST_POINTS]
-    table = np.unique(points.float().cpu().numpy()[drawn], axis=0)
+    draws = np.random.default_rng(seed)
+    seen = points.float().cpu().numpy()[draws.permutation(len(points))[:_MOST_POINTS]]
+    table = draws.permutation(np.unique(seen, axis=0))
     if len(table) > num_rows:
-        search = MiniBatchKMeans(num_rows, batch_size=4096, n_init="auto", max_iter=20, random_state=seed)
-        table = search.fit(points.float().cpu().numpy()[drawn]).cluster_centers_
+        start = "k-means++" if num_rows <= _MOST_SPREAD else table[:num_rows]
+        search = MiniBatchKMeans(num_rows, init=start, batch_size=4096, n_init="auto", max_iter=20, random_state=seed)
+        table = search.fit(seen).cluster_centers_
     return torch.from_numpy(np.resize(table, (num_rows, points.shape[1]))).to(points)
 
 
