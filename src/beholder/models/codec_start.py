@@ -4,6 +4,7 @@ and the nearest of a thousand squares cannot do."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ def rows_among(points: Float[Tensor, "n D"], num_rows: int, seed: int = 0) -> Fl
     seen = points.float().cpu().numpy()[draws.permutation(len(points))[:_MOST_POINTS]]
     table = draws.permutation(np.unique(seen, axis=0))
     if len(table) > num_rows:
-        start = "k-means++" if num_rows <= _MOST_SPREAD else table[:num_rows]
+        start: Any = "k-means++" if num_rows <= _MOST_SPREAD else table[:num_rows]
         search = MiniBatchKMeans(num_rows, init=start, batch_size=4096, n_init="auto", max_iter=20, random_state=seed)
         table = search.fit(seen).cluster_centers_
     return torch.from_numpy(np.resize(table, (num_rows, points.shape[1]))).to(points)
