@@ -80,14 +80,14 @@ class TestARun:
         self, photos: Path, codec: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         read: list[bytes] = []
-        forward = LVM.forward
+        hidden = LVM.hidden
 
         def listening(self: LVM, tokens: Any, **more: Any) -> Any:
             if self.training:
                 read.append(tokens.numpy().tobytes())
-            return forward(self, tokens, **more)
+            return hidden(self, tokens, **more)
 
-        monkeypatch.setattr(LVM, "forward", listening)
+        monkeypatch.setattr(LVM, "hidden", listening)
         settings = replace(QUICK, budget="3 steps")
         run_scale_law(photos, tokenizer=codec.source, out=tmp_path / "o", settings=settings, device="cpu", threads=1)
         learned = read[-3 * 5 :]  # before that, steps were timed
