@@ -153,8 +153,8 @@ def test_principal_components_are_those_of_an_independent_implementation() -> No
     squares = torch.randn(200, 12, generator=torch.Generator().manual_seed(0)).double() @ torch.randn(12, 12).double()
     reference = PCA(4).fit(squares.numpy())
     for is_whitened in (False, True):
-        found = principal_components(squares, 4, is_whitened=is_whitened)
-        points = squares @ found.weight.T + found.bias
+        weight, bias = principal_components(squares, 4, is_whitened=is_whitened)
+        points = squares @ weight.T + bias
         right = torch.from_numpy(reference.transform(squares.numpy()))
         right = right / right.std(0) if is_whitened else right / right.square().mean().sqrt()
         assert torch.allclose(points.abs(), right.abs(), rtol=1e-2, atol=1e-6)

@@ -53,6 +53,13 @@ def test_what_is_frozen_gets_no_gradient_and_the_other_gets_its_own(frozen: int)
     assert torch.allclose(grad, right, rtol=1e-4, atol=1e-6)
 
 
+def test_nothing_to_foretell_costs_nothing_and_teaches_nothing() -> None:
+    x, weight, targets, shares = drawn()
+    total, _ = head_loss(x[:0], weight, targets[:0], shares[:0])
+    total.backward()
+    assert float(total.detach()) == 0 and weight.grad is not None and not weight.grad.any()
+
+
 def test_half_precision_comes_near() -> None:
     one, other = drawn(), drawn()
     with torch.autocast("cpu", torch.bfloat16):

@@ -30,7 +30,7 @@ from beholder.runtime.files import write_text
 
 _MARKS = {
     "helped": ("helped", "▲", "Helped on yours"),
-    "no difference": ("same", "=", "Not sure on yours"),
+    "no difference": ("same", "=", "No sure change on yours"),
     "hurt": ("hurt", "▼", "Hurt on yours"),
 }
 _SETS = (("own", "Yours", "adapted"), ("general", "General", "generic"))

@@ -50,6 +50,11 @@ class CodebookConfig:
     """learned: whether rows are moving averages of the points that took them (van den Oord et al. 2017, appendix A.1),
     which the objective keeps, in the place of weights that an optimiser moves."""
 
+    @property
+    def table_shape(self) -> tuple[int, int]:
+        """Rows and coordinates of a table that is learned; 0 and 0 of a grid."""
+        return (self.num_codes, self.width) if self.kind == "learned" else (0, 0)
+
 
 class FiniteScalar(nn.Module):
     """A grid of points: coordinate i takes `levels[i]` evenly spaced values between -1 and 1."""

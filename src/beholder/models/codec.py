@@ -122,9 +122,9 @@ class ImageCodec(nn.Module):
         assert line_in.bias is not None and line_out.bias is not None
         stride = self.config.stride
         squares = F.unfold(pixels.float(), stride, stride=stride).transpose(1, 2).flatten(0, 1).double()  # n 3PP
-        found = principal_components(squares, book.width, is_whitened=isinstance(book, FiniteScalar))
-        line_in.weight.copy_(found.weight.reshape(line_in.weight.shape))
-        line_in.bias.copy_(found.bias)
+        weight, bias = principal_components(squares, book.width, is_whitened=isinstance(book, FiniteScalar))
+        line_in.weight.copy_(weight.reshape(line_in.weight.shape))
+        line_in.bias.copy_(bias)
         points = line_in(pixels).permute(0, 2, 3, 1)
         self.spread.copy_(points.flatten(0, 2).std(0))
         if isinstance(book, LearnedCodes):

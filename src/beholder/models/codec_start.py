@@ -3,7 +3,6 @@ and the nearest of a thousand squares cannot do."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,16 +18,10 @@ _MOST_SPREAD = 2_048
 """Rows that start far from each other, each chosen after those before it; more of them start where points are."""
 
 
-@dataclass(frozen=True)
-class Principal:
-    """A linear map that tells most of squares of pixels."""
-
-    weight: Float[Tensor, "D pixels"]
-    bias: Float[Tensor, " D"]
-
-
-def principal_components(squares: Float[Tensor, "n pixels"], width: int, *, is_whitened: bool) -> Principal:
-    """The first components, D of them or what squares have, the rest zeros.
+def principal_components(
+    squares: Float[Tensor, "n pixels"], width: int, *, is_whitened: bool
+) -> tuple[Float[Tensor, "D pixels"], Float[Tensor, " D"]]:
+    """Weight and bias of the map to the first components, D of them or what squares have, the rest zeros.
 
     `is_whitened`: each has the same spread, as a grid of points with as many levels a coordinate wants it; else
     distances between points are those between squares but for one factor, which makes the mean variance 1, as the
@@ -42,7 +35,7 @@ def principal_components(squares: Float[Tensor, "n pixels"], width: int, *, is_w
     weight, bias = squares.new_zeros(width, squares.shape[1]), squares.new_zeros(width)
     weight[:count] = (axes / scale.sqrt()).T
     bias[:count] = -(mean @ weight[:count].T)
-    return Principal(weight, bias)
+    return weight, bias
 
 
 def rows_among(points: Float[Tensor, "n D"], num_rows: int, seed: int = 0) -> Float[Tensor, "K D"]:

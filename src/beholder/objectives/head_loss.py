@@ -36,7 +36,9 @@ class _HeadLoss(torch.autograd.Function):
     ) -> Any:
         needs_x, needs_weight = ctx.needs_input_grad[:2]
         grad_x = torch.empty_like(x) if needs_x else None
-        grad_weight = torch.empty_like(weight) if needs_weight else None
+        grad_weight = torch.empty_like(weight) if needs_weight else None  # the first product fills it
+        if grad_weight is not None and not len(x):
+            grad_weight.zero_()
         total, right = shares.new_zeros(()), shares.new_zeros(())
         for first in range(0, len(x), rows):
             part, target, share = (one[first : first + rows] for one in (x, targets, shares))

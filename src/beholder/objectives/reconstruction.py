@@ -50,23 +50,23 @@ class Reconstruction(nn.Module):
         perceiver: nn.Module | None = None,
         critic: nn.Module | None = None,
         config: ReconstructionConfig = ReconstructionConfig(),
-        num_codes: int = 0,
-        followed_width: int = 0,
+        table_shape: tuple[int, int] = (0, 0),
+        follows: bool = False,
     ) -> None:
-        """`perceiver` gives maps of pixels; `critic` gives a score a patch; `num_codes` of a table that is learned, 0
-        where there is none to revive; `followed_width`, coordinates of a table whose rows are averages of their
-        points, 0 where an optimiser moves them."""
+        """`perceiver` gives maps of pixels; `critic` gives a score a patch; `table_shape`, rows and
+        coordinates of a table of codes that is learned, 0 where there is none; `follows`, whether its rows are averages
+        of their points, and no optimiser moves them."""
         super().__init__()
         self.config = config
         self.perceiver = None if perceiver is None else perceiver.eval().requires_grad_(False)
         self.critic = critic
         self.register_buffer("progress", torch.zeros(()))
         self.register_buffer("num_steps", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("is_used", torch.zeros(num_codes, dtype=torch.bool))
+        self.register_buffer("is_used", torch.zeros(table_shape[0], dtype=torch.bool))
         self.progress: Tensor
         self.num_steps: Tensor
         self.is_used: Tensor
-        self.average = TableAverage(num_codes, followed_width) if followed_width else None
+        self.average = TableAverage(*table_shape) if follows else None
         self._found: tuple[Tensor, Tensor] | None = None
         """Points and codes of the last batch, for a table that is learned; made and used within one step."""
 

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 _FEWEST = 1e-3
-"""Points, below which a row is divided by this many."""
+"""Points, below which a row stays where it is."""
 
 
 class TableAverage(nn.Module):
@@ -32,7 +32,8 @@ class TableAverage(nn.Module):
         share = 1 - self.momentum
         self.counts.mul_(self.momentum).add_(torch.bincount(codes, minlength=len(table)), alpha=share)
         self.sums.mul_(self.momentum).index_add_(0, codes, points, alpha=share)
-        table.copy_(self.sums / self.counts.clamp_min(_FEWEST)[:, None])
+        counts = self.counts[:, None]
+        table.copy_(torch.where(counts < _FEWEST, table, self.sums / counts.clamp_min(_FEWEST)))
 
     @torch.no_grad()
     def hold(self, rows: Tensor, table: Float[Tensor, "K D"], weight: float | None = None) -> None:

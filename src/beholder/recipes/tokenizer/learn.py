@@ -75,10 +75,8 @@ def build_objective(sitting: Sitting) -> Reconstruction:
     seed_everything(sitting.config.seed, "objective")
     critic = PatchCritic() if sitting.config.adversary else None
     book = sitting.codec.codebook
-    return Reconstruction(
-        Perceiver(efficientnet_lite0(), EYE), critic, num_codes=book.num_codes if book.kind == "learned" else 0,
-        followed_width=book.width if book.follows else 0,
-    )  # fmt: skip
+    eye = Perceiver(efficientnet_lite0(), EYE)
+    return Reconstruction(eye, critic, table_shape=book.table_shape, follows=book.follows)
 
 
 def to_pixels(pictures: UInt8[np.ndarray, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
