@@ -151,21 +151,26 @@ def learn(
     return average.model.eval()
 
 
-def ours(pictures: np.ndarray, seconds: float, device: Device, kind: Any, stride: int) -> tuple[Repaint, int]:
+def ours(
+    pictures: np.ndarray, seconds: float, device: Device, config: TokenizerConfig, held_out: np.ndarray
+) -> tuple[Repaint, dict[str, float]]:
     seed_everything(0, "ours")
-    codec = ImageCodec(codec_of(TokenizerConfig("", SIZE, stride, kind)))
+    codec = ImageCodec(codec_of(config))
     began = time.process_time()
     codec.begin(to_pixels(middles(pictures[:: max(1, len(pictures) // 500)], SIZE)))
-    book = codec.config.codebook
-    objective = Reconstruction(
-        Perceiver(efficientnet_lite0(), EYE), num_codes=book.num_codes, followed_width=book.width if book.follows else 0
-    )
-    made = learn(codec, objective, pictures, seconds - (time.process_time() - began), LR[codec.config.kind], device)
+    spent, book = time.process_time() - began, codec.config.codebook
+    first, _ = judge(lambda asked: repaint(codec, asked, torch.device("cpu")), held_out, middles(pictures, SIZE))
+    eye = Perceiver(efficientnet_lite0(), EYE)
+    objective = Reconstruction(eye, table_shape=book.table_shape, follows=book.follows)
+    made = learn(codec, objective, pictures, seconds - spent, LR[codec.config.kind], device)
     assert isinstance(made, ImageCodec)
-    return lambda asked: repaint(made, asked, torch.device("cpu")), int(made.num_steps)  # type: ignore[arg-type]
+    told = {"steps": int(made.num_steps), "psnr_before_training": first["psnr"], "seconds_before_training": spent}  # type: ignore[arg-type]
+    return lambda asked: repaint(made, asked, torch.device("cpu")), told
 
 
-def other(pictures: np.ndarray, seconds: float, device: Device, lr: float, stride: int) -> tuple[Repaint, int]:
+def other(
+    pictures: np.ndarray, seconds: float, device: Device, lr: float, stride: int
+) -> tuple[Repaint, dict[str, float]]:
     seed_everything(0, "other")
     made = learn(OtherVQVAE(stride), SquaredError(), pictures, seconds, lr, device)
 
@@ -174,7 +179,7 @@ def other(pictures: np.ndarray, seconds: float, device: Device, lr: float, strid
         found = [made(to_pixels(asked[at : at + 32])) for at in range(0, len(asked), 32)]
         return np.concatenate([to_bytes(one[0]) for one in found]), np.concatenate([one[1].numpy() for one in found])
 
-    return paint, int(made.num_steps)  # type: ignore[arg-type]
+    return paint, {"steps": int(made.num_steps)}  # type: ignore[arg-type]
 
 
 class Classifier:
@@ -221,6 +226,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=3.0, help="CPU minutes of training for each contender")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--kind", default="conv", choices=("conv", "vit"), help="of our encoder and decoder")
+    parser.add_argument("--codes", default="learned", choices=("learned", "finite"), help="ours: a table, or a grid")
     parser.add_argument("--stride", type=int, default=8, choices=(4, 8), help="pixels a side that a code stands for")
     parser.add_argument("--only", choices=("ours", "other"), help="run one contender")
     parser.add_argument("--other-lr", type=float, default=1e-3)
@@ -237,8 +243,9 @@ def main() -> None:
     results: dict[str, Any] = {"minutes": options.minutes, "num_learned": len(learned), "num_judged": len(held_out)}
     results |= {"accuracy_on_originals": originals, "machine": machine(device)}
     print(f"accuracy on originals {originals:.3f}", flush=True)
-    contenders: dict[str, Callable[[], tuple[Repaint, int]]] = {
-        "ours": lambda: ours(learned, seconds, device, options.kind, options.stride),
+    config = TokenizerConfig("", SIZE, options.stride, options.kind, options.codes)
+    contenders: dict[str, Callable[[], tuple[Repaint, dict[str, float]]]] = {
+        "ours": lambda: ours(learned, seconds, device, config, held_out),
         "VQ-VAE, vector-quantize-pytorch": lambda: other(learned, seconds, device, options.other_lr, options.stride),
     }
     for name, make in contenders.items():
@@ -247,7 +254,7 @@ def main() -> None:
         paint, steps = make()
         told, painted = judge(paint, held_out, middles(learned, SIZE))
         accuracy = classifier.accuracy(painted[shown], names)
-        results[name] = {**told, "steps": steps, "accuracy": accuracy, "accuracy_kept": accuracy / originals}
+        results[name] = {**told, **steps, "accuracy": accuracy, "accuracy_kept": accuracy / originals}
         print(name, {key: round(value, 3) for key, value in results[name].items()}, flush=True)
     write_json(options.out, results)
 
