@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from PIL import Image
 
 import beholder
 from beholder.cli.main import main
+from beholder.data.annotate import ANNOTATIONS
 from beholder.models.codec import PRESETS, ImageCodec
 from beholder.pretrained.part_folder import Part
+from beholder.recipes.tokenizer import learn as learning
 from beholder.recipes.tokenizer import train_tokenizer
 from beholder.recipes.tokenizer.learn import repaint, to_bytes, to_pixels
 from beholder.recipes.tokenizer.pictures import groups_of, hold_out
@@ -151,8 +154,35 @@ def test_drawings_that_cannot_be_had_are_told(photos: Path, tmp_path: Path) -> N
     for also, sentence in (("masks", "no picture of"), ("edge", "choose from masks, edges"), (" ,", "names nothing")):
         with pytest.raises(UserError, match=sentence):
             train_tokenizer(photos, out=tmp_path / "run", **{**QUICK, "also": also})
-    results = train_tokenizer(photos, out=tmp_path / "edges", **{**QUICK, "also": "edges", "budget": "2 steps"})
-    assert results["training"]["steps"] == 2
+
+
+def test_a_mask_of_another_size_is_told(masked: Path, tmp_path: Path) -> None:
+    shutil.copytree(masked, tmp_path / "photos")
+    Image.new("L", (16, 12)).save(tmp_path / "photos" / "masks" / "7.png")
+    with pytest.raises(UserError, match=r"masks/7.png is 16 x 12 pixels and its picture 16 x 16"):
+        train_tokenizer(tmp_path / "photos", out=tmp_path / "run", **QUICK)
+
+
+def test_drawings_are_a_quarter_of_a_batch_and_stand_behind_the_photos(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[np.ndarray, np.ndarray, torch.Tensor]] = []
+    real = learning._stream
+
+    def listening(sitting: Any, learned: np.ndarray, drawn: np.ndarray | None = None) -> Any:
+        stream = real(sitting, learned, drawn)
+        if drawn is not None:
+            dark, light = np.zeros_like(learned), np.full_like(drawn, 255)
+            seen.append((learned, drawn, real(sitting, dark, light).batch(0)["views"][0]))
+        return stream
+
+    monkeypatch.setattr(learning, "_stream", listening)
+    train_tokenizer(photos, out=tmp_path / "run", **{**QUICK, "also": "edges", "budget": "1 step"})
+    ((learned, drawn, batch),) = seen
+    nothing = np.random.default_rng(0)  # edges draw no lots
+    squares = [ANNOTATIONS["edges"].change(one.transpose(1, 2, 0), nothing).transpose(2, 0, 1) for one in learned]
+    assert np.array_equal(drawn, np.stack(squares))
+    assert batch.mean((1, 2, 3)).tolist() == pytest.approx([-1.0] * 24 + [1.0] * 8)
 
 
 def test_doubles_and_groups_are_never_on_both_sides() -> None:

@@ -8,15 +8,13 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from beholder.data.annotate import ANNOTATIONS
-from beholder.data.decode import Unreadable
-from beholder.data.series import read_mask
 from beholder.recipes.coded_pictures import PLAIN, CodeTables, encode_once, read_square, views_of
 from beholder.recipes.lvm.material import Material
 from beholder.recipes.lvm.settings import LVMTraining
+from beholder.recipes.masks import square_mask
 from beholder.recipes.sitting import Sitting
 from beholder.runtime.seed import numpy_generator
 from beholder.tasks.picture_codes import PictureCodes
-from beholder.types import UserError
 
 
 def sides(task: str) -> tuple[str, str]:
@@ -35,6 +33,10 @@ def encode_all(sitting: Sitting[LVMTraining], material: Material, pictures: Pict
     num_views, asked = sitting.settings.num_views, {*material.tasks, *material.left_out}
     names = [PLAIN, *(name for name in (*ANNOTATIONS, "masks") if name in asked)]
 
+    def mask_of(place: int, size: tuple[int, int]) -> UInt8[np.ndarray, "S S 3"]:
+        key = material.samples[place].key
+        return square_mask(material.masks[place], key, size, pictures.square, sitting.limits)
+
     def look(place: int) -> Mapping[str, np.ndarray]:
         square, size = read_square(material.samples[place], pictures, sitting.limits)
         made = {PLAIN: views_of(square, num_views)}
@@ -43,27 +45,7 @@ def encode_all(sitting: Sitting[LVMTraining], material: Material, pictures: Pict
             change = ANNOTATIONS[name].change
             made[name] = np.stack([change(view, draw) for view, draw in zip(made[PLAIN], draws, strict=True)])
         if "masks" in names and place in material.masks:
-            made["masks"] = views_of(_read_mask(sitting, material, place, size, pictures), num_views)
+            made["masks"] = views_of(mask_of(place, size), num_views)
         return made
 
     return encode_once(sitting, pictures, look, names, len(material.samples), num_views)
-
-
-def _read_mask(
-    sitting: Sitting[LVMTraining], material: Material, place: int, size: tuple[int, int], pictures: PictureCodes
-) -> UInt8[np.ndarray, "S S 3"]:
-    """The square of a picture's mask. Raises UserError where it is none of that picture's size (height, width)."""
-    path = material.masks[place]
-    try:
-        mask = read_mask(path, sitting.limits)
-    except Unreadable as error:
-        raise UserError(
-            f"{path}, the mask of {material.samples[place].key}, cannot be read ({error.reason}); mend or remove it "
-            "and run the command again."
-        ) from error
-    if mask.shape[:2] != size:
-        raise UserError(
-            f"The mask {path} is {mask.shape[1]} x {mask.shape[0]} pixels and its picture {size[1]} x {size[0]}; "
-            "a mask has its picture's size."
-        )
-    return np.where(pictures.square(mask) > 127, 255, 0).astype(np.uint8)

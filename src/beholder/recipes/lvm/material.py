@@ -12,8 +12,9 @@ import numpy as np
 from beholder.data.series import class_series, frame_series
 from beholder.recipes.coded_pictures import Collection, collect
 from beholder.recipes.lvm.settings import PAIRED, USUAL, LVMTraining
+from beholder.recipes.masks import WHERE
 from beholder.recipes.sitting import Sitting
-from beholder.recipes.tokenizer.pictures import FEWEST
+from beholder.recipes.tokenizer.drawn import FEWEST
 from beholder.types import Sample, UserError
 
 
@@ -77,8 +78,7 @@ def _tasks(
     """The tasks to learn. Raises UserError for one that was asked for and cannot be had."""
     has = {"masks": len(masks) >= FEWEST, "classes": bool(classes), "frames": bool(frames)}
     rules = {
-        "masks": f"{len(masks)} pictures have a mask and at least {FEWEST} must; name them in a column mask_file_name "
-        "of metadata.jsonl, or lay x.png into masks/ or x_mask.png beside it",
+        "masks": f"{len(masks)} pictures have a mask and at least {FEWEST} must; {WHERE}",
         "classes": f"two classes of at least {settings.num_pictures} pictures are needed; sort them into folders",
         "frames": f"no {settings.num_pictures} pictures have names that differ by a number only, in order",
     }

@@ -13,7 +13,7 @@ from beholder.recipes.coded_pictures import Collection, collect, tells_sides
 from beholder.recipes.pair_source import text_of
 from beholder.recipes.sitting import Sitting
 from beholder.recipes.text_to_image.settings import TextToImageTraining
-from beholder.recipes.tokenizer.pictures import FEWEST
+from beholder.recipes.tokenizer.drawn import FEWEST
 from beholder.tokenizers.captions import Captions, learn_captions, words_of
 from beholder.types import UserError
 

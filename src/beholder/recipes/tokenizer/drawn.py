@@ -3,20 +3,19 @@ visual sentences is to write."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 from beholder.data.annotate import ANNOTATIONS
-from beholder.data.decode import Limits, Unreadable
-from beholder.data.series import find_mask_files, read_mask, without_masks
-from beholder.data.sources import Source
+from beholder.data.decode import read_picture
 from beholder.data.stream import ImageStream
 from beholder.recipes.adapt.arrays import create_array
+from beholder.recipes.masks import WHERE, square_mask
 from beholder.recipes.tokenizer.sitting import Sitting
 from beholder.runtime.files import read_json, write_json
 from beholder.runtime.seed import derive, numpy_generator
@@ -24,8 +23,8 @@ from beholder.tokenizers.pixels import PixelConfig, fit
 from beholder.types import Batch, Sample, UserError
 
 KINDS = ("masks", "edges")
-FEWEST_MASKS = 20
-"""Below which nobody's masks are learned unless they were asked for."""
+FEWEST = 20
+"""Pictures, below which nothing is held out that would judge, and masks, below which none are learned unasked."""
 SHARE = 4
 """One picture of so many in a batch is a drawing."""
 _MOST = 5_000
@@ -48,7 +47,7 @@ def kinds_of(asked: str | None, num_masks: int, data: str) -> tuple[str, ...]:
     """The kinds of drawings to learn. None: masks, where the data have some. Raises UserError for others, and for
     masks that are not there."""
     if asked is None:
-        return ("masks",) if num_masks >= FEWEST_MASKS else ()
+        return ("masks",) if num_masks >= FEWEST else ()
     names = tuple(dict.fromkeys(name.strip() for name in asked.split(",") if name.strip()))
     if names == ("none",):
         return ()
@@ -58,19 +57,8 @@ def kinds_of(asked: str | None, num_masks: int, data: str) -> tuple[str, ...]:
     if not names:
         raise UserError(f"--also names nothing; choose from {', '.join(KINDS)}, with commas between, or none.")
     if "masks" in names and not num_masks:
-        raise UserError(
-            f"--also masks: no picture of {data} has a mask; name them in a column mask_file_name of metadata.jsonl, "
-            "lay x.png into masks/ or x_mask.png beside it, or leave masks out."
-        )
+        raise UserError(f"--also masks: no picture of {data} has a mask; {WHERE}, or leave masks out.")
     return names
-
-
-def split_masks(source: Source, data: Path) -> tuple[Source, dict[str, Path]]:
-    """The folder without its masks, and the masks by the keys of pictures."""
-    masks = find_mask_files(data)
-    kept = without_masks([sample.key for sample in source.samples], masks, data)
-    samples = tuple(source.samples[place] for place in kept)
-    return Source(source.folder, source.layout, source.description, samples, source.refused), masks
 
 
 def draw(
@@ -83,38 +71,52 @@ def draw(
     """What those kinds make of the pictures, of at most 5,000 each; mapped from a file, made once."""
     folder, config = sitting.run.scratch("drawn"), sitting.config
     owners = [row for row, sample in enumerate(samples) if sample.key in masks]
-    chosen = [
-        (kind, row) for kind in kinds for row in _some(owners if kind == "masks" else range(len(samples)), config.seed)
-    ]
+    sources = {kind: owners if kind == "masks" else range(len(samples)) for kind in kinds}
+    rows = {kind: some(listed, _MOST, config.seed, "drawn") for kind, listed in sources.items()}
+    count = sum(map(len, rows.values()))
     path, mark, side = folder / "pixels.npy", folder / "done.json", pixels.shape[2]
     if not mark.exists():
-        array = create_array(path, np.uint8, (len(chosen), 3, side, side))
-        with sitting.log.progress("Draw", len(chosen)) as advance:
-            for place, (kind, row) in enumerate(chosen):
-                if kind == "masks":
-                    array[place] = square_mask(masks[samples[row].key], side, sitting.limits)
-                else:
-                    draws = numpy_generator(config.seed, "drawn", kind, row)
-                    array[place] = ANNOTATIONS[kind].change(pixels[row].transpose(1, 2, 0), draws).transpose(2, 0, 1)
-                advance()
+        array, place = create_array(path, np.uint8, (count, 3, side, side)), 0
+        with sitting.log.progress("Draw", count) as advance:
+            for kind, chosen in rows.items():
+                made = (
+                    masks_of(sitting, [samples[row] for row in chosen], masks, side)
+                    if kind == "masks"
+                    else _changed(sitting, kind, pixels, chosen)
+                )
+                for drawing in made:
+                    array[place] = drawing
+                    place += 1
+                    advance()
         array.flush()
-        write_json(mark, len(chosen))
-    assert read_json(mark) == len(chosen)
+        write_json(mark, count)
+    assert read_json(mark) == count
     return np.load(path, mmap_mode="r")
 
 
-def square_mask(path: Path, side: int, limits: Limits) -> UInt8[np.ndarray, "3 S S"]:
-    """Black and white, cut as its picture is. Raises UserError for a mask that cannot be read."""
-    try:
-        mask = read_mask(path, limits)
-    except Unreadable as error:
-        raise UserError(f"The mask {path} cannot be read ({error.reason}); mend or remove it.") from error
-    square = fit(mask, PixelConfig(side, fit="shortest", crop=side))
-    return np.where(square > 127, 255, 0).astype(np.uint8).transpose(2, 0, 1)
+def _changed(
+    sitting: Sitting, kind: str, pixels: UInt8[np.ndarray, "n 3 R R"], rows: Int[np.ndarray, " k"]
+) -> Iterator[UInt8[np.ndarray, "3 R R"]]:
+    for row in rows.tolist():
+        draws = numpy_generator(sitting.config.seed, "drawn", kind, row)
+        yield ANNOTATIONS[kind].change(pixels[row].transpose(1, 2, 0), draws).transpose(2, 0, 1)
 
 
-def _some(rows: Sequence[int], seed: int) -> list[int]:
-    if len(rows) <= _MOST:
-        return list(rows)
-    chosen = np.random.default_rng(derive(seed, "drawn")).choice(np.asarray(rows), _MOST, replace=False)
-    return np.sort(chosen).tolist()
+def masks_of(
+    sitting: Sitting, samples: Sequence[Sample], masks: Mapping[str, Path], side: int
+) -> Iterator[UInt8[np.ndarray, "3 S S"]]:
+    """The masks of those samples, white and black, cut as their pictures are. Raises UserError as `square_mask`."""
+    how = PixelConfig(side, fit="shortest", crop=side)
+    for sample in samples:
+        picture = read_picture(sample, sitting.limits, at_least=side)  # for its size
+        size = (picture.height, picture.width)
+        square = square_mask(masks[sample.key], sample.key, size, lambda mask: fit(mask, how), sitting.limits)
+        yield square.transpose(2, 0, 1)
+
+
+def some(rows: Sequence[int] | np.ndarray, most: int, seed: int, purpose: str) -> Int[np.ndarray, " k"]:
+    """So many of the rows at most, drawn, in their order."""
+    rows = np.asarray(rows, np.int64)
+    if len(rows) <= most:
+        return rows
+    return np.sort(np.random.default_rng(derive(seed, purpose)).choice(rows, most, replace=False))

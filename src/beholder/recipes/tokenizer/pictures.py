@@ -12,7 +12,8 @@ from beholder.data.curate import Curation, curate
 from beholder.data.sources import Source, read_source
 from beholder.data.split import combine_groups, grouped_folds
 from beholder.recipes.adapt.cache import cache_pixels
-from beholder.recipes.tokenizer.drawn import SHARE, draw, kinds_of, split_masks, square_mask
+from beholder.recipes.masks import split_masks
+from beholder.recipes.tokenizer.drawn import FEWEST, SHARE, draw, kinds_of, masks_of, some
 from beholder.recipes.tokenizer.sitting import Sitting
 from beholder.runtime.log import counted
 from beholder.runtime.seed import derive
@@ -20,8 +21,6 @@ from beholder.types import Sample, UserError
 
 NUM_FOLDS = 10
 """One of them is held out."""
-FEWEST = 20
-"""Pictures, below which nothing is held out that would judge."""
 _MOST_LEARNED, _MOST_JUDGED = 50_000, 2_000
 
 
@@ -77,8 +76,8 @@ def read_pictures(sitting: Sitting) -> Pictures:
         raise UserError(
             f"{config.data} holds one picture again and again, or one group, so that none can be held out; give others."
         )
-    learned = _some(learned, _MOST_LEARNED, config.seed, "learned")
-    judged = _some(judged, _MOST_JUDGED, config.seed, "judged")
+    learned = some(learned, _MOST_LEARNED, config.seed, "learned")
+    judged = some(judged, _MOST_JUDGED, config.seed, "judged")
     size = sitting.codec.image_size
     owned = sum(samples[row].key in masks for row in learned)
     kinds = kinds_of(config.also, owned, config.data)
@@ -95,7 +94,7 @@ def read_pictures(sitting: Sitting) -> Pictures:
         held_out, pixels = cache(judged, size, "held-out"), cache(learned, room_for(size), "learned")
         drawn = draw(sitting, kinds, [samples[row] for row in learned], pixels, masks) if kinds else None
         owners = [row for row in judged if "masks" in kinds and samples[row].key in masks]
-        shown = [square_mask(masks[samples[row].key], size, sitting.limits) for row in owners]
+        shown = list(masks_of(sitting, [samples[row] for row in owners], masks, size))
     return Pictures(
         source, curation, groups, is_held_out, judged, held_out, pixels, drawn, np.stack(shown) if shown else None,
         np.array(owners, np.int64),
@@ -120,9 +119,3 @@ def hold_out(samples: tuple[Sample, ...], groups: Int[np.ndarray, " n"], seed: i
     if is_test.any() and not is_test.all():
         return np.isin(groups, groups[is_test])
     return grouped_folds([None] * len(samples), groups, NUM_FOLDS, seed) == 0
-
-
-def _some(rows: np.ndarray, most: int, seed: int, purpose: str) -> np.ndarray:
-    if len(rows) <= most:
-        return rows
-    return np.sort(np.random.default_rng(derive(seed, purpose)).choice(rows, most, replace=False))
