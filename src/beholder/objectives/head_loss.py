@@ -14,6 +14,9 @@ from torch.nn import functional as F
 _SCORES_AT_ONCE = 16_777_216
 """64 MB in float32. Each further chunk reads and writes the gradient of the whole head once more."""
 
+_LEAST = -80.0
+"""Below the top: exp makes numbers out of lower ones that processors handle a hundred times as slowly."""
+
 
 def head_loss(
     x: Float[Tensor, "n D"],
@@ -45,7 +48,7 @@ class _HeadLoss(torch.autograd.Function):
             scores = F.linear(part, weight)
             scores, dtype = scores.float(), scores.dtype
             own, top = scores.gather(1, target[:, None])[:, 0], scores.amax(1)
-            grown = scores.sub_(top[:, None]).exp_()  # in place: each pass over the scores is dear
+            grown = scores.sub_(top[:, None]).clamp_(min=_LEAST).exp_()  # in place: each pass over the scores is dear
             sums = grown.sum(1)
             logsums = sums.log() + top
             total += ((logsums - own + z_weight * logsums.square()) * share).sum()
