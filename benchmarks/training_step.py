@@ -93,9 +93,7 @@ def main() -> None:
                     for whose in losses
                 },
                 "times_as_fast": round(rounds.ratio(seconds["beholder"], seconds["transformers"]), 3),
-                "times_as_fast_alone": round(
-                    rounds.ratio(seconds_alone["beholder"], seconds_alone["transformers"]), 3
-                ),
+                "times_as_fast_alone": round(rounds.ratio(seconds_alone["beholder"], seconds_alone["transformers"]), 3),
                 "share_of_memory": round(memory["beholder"] / memory["transformers"], 3),
             }
             print(f"{shape} {precision}: done", file=sys.stderr)
