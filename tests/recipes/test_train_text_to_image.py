@@ -21,7 +21,7 @@ from beholder.pretrained.part_folder import Part, load_part
 from beholder.recipes.coded_pictures import PLAIN, CodeTables, encode_once, look_plainly
 from beholder.recipes.sitting import Sitting
 from beholder.recipes.text_to_image import train_text_to_image
-from beholder.recipes.text_to_image.judge import ask, exchanged
+from beholder.recipes.text_to_image.judge import ask, exchanged, looked_at
 from beholder.recipes.text_to_image.material import Material, gather
 from beholder.recipes.text_to_image.reranker import build_reranker
 from beholder.recipes.text_to_image.scorer import fit_scorer, own_less_others, preferred
@@ -125,9 +125,17 @@ class TestPairs:
             picture = ((pixels.permute(1, 2, 0).numpy() * 0.5 + 0.5) * 255).clip(0, 255).astype(np.uint8)
             assert colour_of(picture) in words.decode(batch["tokens"][owner])
 
+    def test_what_chooses_the_weights_judges_nothing(self, looked: Looked) -> None:
+        material, _, _ = looked
+        chosen_by, asked = looked_at(material, 3), ask(material, 10**6, 3)
+        held_out = material.places(True)
+        assert len(chosen_by) == len(held_out) // 3
+        assert sorted([*chosen_by, *asked]) == sorted(held_out)
+
     def test_asked_captions_differ_as_far_as_there_are_others(self, looked: Looked) -> None:
         material, _, _ = looked
-        held = {material.texts[place] for place in material.places(True)}
+        chosen_by = set(looked_at(material, 0))
+        held = {material.texts[place] for place in material.places(True) if place not in chosen_by}
         asked = ask(material, len(held), 0)
         assert material.collection.is_held_out[asked].all() and {material.texts[place] for place in asked} == held
 

@@ -93,7 +93,7 @@ def _trained(results: Mapping[str, Any]) -> str | None:
     backbone = _said(_BACKBONES, words(results, "training", "backbone"))
     objective = _said(_OBJECTIVES, words(results, "training", "objective"))
     steps, seconds = number(results, "training", "steps"), number(results, "training", "seconds")
-    stopped = words(results, "training", "stopped")
+    stopped, kept = words(results, "training", "stopped"), number(results, "training", "kept_step")
     said: list[str] = []
     if backbone or objective:
         said.append(
@@ -102,6 +102,8 @@ def _trained(results: Mapping[str, Any]) -> str | None:
         )
     if steps is not None:
         said.append(say_things(steps, "step") + (f" in {say_seconds(seconds)}." if seconds is not None else "."))
+    if kept is not None and kept != steps:
+        said.append(f"Kept are the weights of step {kept:,.0f}, which foretold held-out images best.")
     if stopped:
         said.append(f"Stopped early: {stopped.rstrip('.')}.")
     return " ".join(said) or None

@@ -21,6 +21,7 @@ from beholder.runtime.ledger import Ledger
 from beholder.runtime.memory import in_memory
 from beholder.runtime.run_folder import RunFolder
 from beholder.runtime.seed import derive
+from beholder.train.best import KeepBest
 from beholder.train.loop import Plan, Probe, train
 from beholder.train.step import StepReport
 from beholder.types import UserError
@@ -84,9 +85,11 @@ def fit(
     look: Callable[[], Mapping[str, float]],
     sketch: Callable[[Path], None],
     unit: str = "nats a code",
+    best_by: str | None = None,
 ) -> dict[str, Any]:
     """Train the model of the run in place, as `fit_stage`. `look` gives figures of held-out pictures, `sketch` draws
-    samples into a file; both are asked now and then."""
+    samples into a file; both are asked now and then. The model ends with the weights at which the figure of `look`
+    called `best_by` was lowest, else with the last."""
     samples = sitting.run.path / "samples"
     samples.mkdir(exist_ok=True)
 
@@ -97,7 +100,8 @@ def fit(
 
     every = max(1, num_steps // NUM_PROBES)
     plan = plan_for(sitting.settings.lr, num_steps, derive(sitting.seed, "train"), every)
-    return fit_stage(sitting, model, objective, stream, plan, [probe], unit=unit)
+    kept = None if best_by is None else KeepBest(probe, best_by, sitting.run.scratch(TRAINING) / "best")
+    return fit_stage(sitting, model, objective, stream, plan, [kept or probe], unit=unit, kept=kept)
 
 
 def fit_stage(
@@ -109,12 +113,16 @@ def fit_stage(
     probes: Sequence[Probe] = (),
     stage: str = TRAINING,
     unit: str = "nats a code",
+    kept: KeepBest | None = None,
 ) -> dict[str, Any]:
     """Train the model in place, once: later sittings load what came of it. The story is JSON values. `unit` is that of
-    the loss."""
-    story = trained_once(
-        sitting.run, stage, model, lambda: _train(sitting, model, objective, stream, plan, probes, stage, unit)
-    )
+    the loss; `kept`, one of the probes, has the weights that the model ends with."""
+
+    def work() -> dict[str, Any]:
+        story = _train(sitting, model, objective, stream, plan, probes, stage, unit)
+        return story if kept is None else {**story, "kept_step": kept.restore(model)}
+
+    story = trained_once(sitting.run, stage, model, work)
     model.to(sitting.device.torch_device).eval()
     return story
 
@@ -164,6 +172,7 @@ def course(run: RunFolder, story: Mapping[str, Any], title: str) -> dict[str, An
     names = [name for name in (probes[-1] if probes else {}) if name != "step"]
     return {
         "steps": story["steps"],
+        "kept_step": story.get("kept_step"),
         "parameters": story["parameters"],
         "seconds": costs[TRAINING].seconds if TRAINING in costs else None,
         "losses": [list(point) for point in losses[:: max(1, len(losses) // _MOST_POINTS)]],

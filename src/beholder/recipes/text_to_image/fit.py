@@ -15,19 +15,20 @@ from beholder.recipes import code_training
 from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.coded_pictures import PLAIN, CodeTables
 from beholder.recipes.sitting import Sitting
-from beholder.recipes.text_to_image.judge import ask
+from beholder.recipes.text_to_image.judge import ask, looked_at
 from beholder.recipes.text_to_image.material import Material
 from beholder.recipes.text_to_image.settings import TextToImageTraining
 from beholder.recipes.text_to_image.sheets import captioned_sheet
 from beholder.recipes.text_to_image.stream import CaptionedStream
-from beholder.runtime.seed import derive, seed_everything
+from beholder.runtime.seed import seed_everything
 from beholder.tasks.captioned_pictures import USUAL, CaptionedPictures
 from beholder.tasks.provenance import describe_origin, write_picture
 from beholder.tokenizers.captioned import CaptionedConfig
 from beholder.train.loop import Stream
 
-_NUM_LOOKED, _NUM_SKETCHED, _NUM_EACH = 48, 6, 4
-"""Held-out pairs that a look reads; captions that are drawn on the way, and how often each."""
+_NUM_SKETCHED, _NUM_EACH = 6, 4
+"""Captions that are drawn on the way, and how often each."""
+_OWN = "own caption"
 
 
 def build_model(settings: TextToImageTraining, grammar: CaptionedConfig, seed: int) -> TextToImage:
@@ -54,14 +55,16 @@ def fit(
     sitting: Sitting[TextToImageTraining], material: Material, tables: CodeTables, stream: CaptionedStream,
     drawer: CaptionedPictures, num_steps: int,
 ) -> dict[str, Any]:  # fmt: skip
-    """Train the model in place, once: later sittings load what came of it."""
-    places = ask(material, _NUM_LOOKED, derive(sitting.seed, "looked"))
+    """Train the model in place, once: later sittings load what came of it. It ends with the weights that foretold best
+    what `looked_at` holds back from judging; with the last ones where there are too few pairs for that."""
+    chosen_by = looked_at(material, sitting.seed)
+    places = chosen_by if len(chosen_by) else ask(material, 1, sitting.seed)
     texts = [material.texts[place] for place in places]
     codes = np.stack([tables.plain(int(place), 0) for place in places])
 
     def look() -> dict[str, float]:
         return {
-            "own caption": float(drawer.nats(texts, codes).mean()),
+            _OWN: float(drawer.nats(texts, codes).mean()),
             "no caption": float(drawer.nats([""] * len(texts), codes).mean()),
         }
 
@@ -70,7 +73,10 @@ def fit(
         origin = describe_origin("train text-to-image", f"unfinished: {path.stem}", sitting.seed, texts[:_NUM_SKETCHED])
         write_picture(path, drawn, origin)
 
-    story = code_training.fit(sitting, drawer.model, NextToken(), stream, num_steps, look, sketch, "nats a token")
+    best_by = _OWN if len(chosen_by) else None
+    story = code_training.fit(
+        sitting, drawer.model, NextToken(), stream, num_steps, look, sketch, "nats a token", best_by
+    )
     return {**story, "pairs": story["steps"] * stream.batch_size}
 
 

@@ -29,6 +29,8 @@ _LEAST_SPREAD = 0.01
 _COPY = 0.98
 """Likeness of thumbnails from which on two pictures are taken for one."""
 
+_MOST_LOOKED = 48
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -49,15 +51,25 @@ class Asked:
         return self.drawn[np.arange(len(self.best)), self.best]
 
 
+def looked_at(material: Material, seed: int) -> Int[np.ndarray, " p"]:
+    """Held-out pictures that choose the weights on the way, at most a third of them; they judge nothing."""
+    places = _held_out(material, seed)
+    return places[: min(_MOST_LOOKED, len(places) // 3)]
+
+
 def ask(material: Material, num_asked: int, seed: int) -> Int[np.ndarray, " q"]:
     """Held-out pictures to ask for, each with another caption as far as there are some, in a drawn order."""
-    places = numpy_generator(seed, "asked").permutation(material.places(True))
+    places = _held_out(material, seed)[len(looked_at(material, seed)) :]
     seen: set[str] = set()
     first, again = [], []
     for place in places.tolist():
         (again if material.texts[place] in seen else first).append(place)
         seen.add(material.texts[place])
     return np.array([*first, *again][:num_asked])
+
+
+def _held_out(material: Material, seed: int) -> Int[np.ndarray, " h"]:
+    return numpy_generator(seed, "asked").permutation(material.places(True))
 
 
 def draw_all(
