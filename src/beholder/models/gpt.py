@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from beholder.trunk.attention import AttentionConfig
 from beholder.trunk.cache import Cache
-from beholder.trunk.embed import TokenEmbedding
+from beholder.trunk.embed import Instead, TokenEmbedding
 from beholder.trunk.init import initialise_language
 from beholder.trunk.mask import MaskConfig
 from beholder.trunk.mlp import MLPConfig
@@ -94,16 +94,17 @@ class GPT(nn.Module):
         positions: Int[Tensor, "A T"] | None = None,
         cache: Cache | None = None,
         added: Float[Tensor, "A T D"] | None = None,
+        instead: Instead | None = None,
         taps: Sequence[int] = (),
         **seen: Any,
     ) -> tuple[Float[Tensor, "B T D"], ...]:
         """The tokens after each block in `taps` and after the last, normalised. Arguments as of `Transformer`; `seen`
         are a source and who may look at it. With `is_real`, positions are counted over the tokens that are real;
-        `added` is what else is known of the tokens."""
+        `added` is what else is known of the tokens, `instead` what stands in the place of some."""
         if positions is None and rows is None and is_real is None and cache is not None:
             positions = cache.places(tokens)[:, cache.length :]
         positions = self.embed.places(tokens, is_real, rows, positions)
-        x = self.embed(tokens, positions)
+        x = self.embed(tokens, positions, instead=instead)
         if added is not None:
             x = x + added
         return self.trunk(x, positions=positions, is_real=is_real, rows=rows, cache=cache, taps=taps, **seen)

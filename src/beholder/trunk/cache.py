@@ -28,6 +28,8 @@ class Cache:
         self.length = 0
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}
         self.sources: dict[int, tuple[Tensor, Tensor]] = {}
+        self.marks: dict[str, Tensor] = {}
+        """What else a model remembers of each row, by a name of its own."""
         self.rows: Tensor | None = None
         """Which of the rows that came first each present one goes on from; None: they are still the same."""
         self.elsewhere: Past | None = None
@@ -64,6 +66,7 @@ class Cache:
         """Go on from these rows of the batch, as beam search does."""
         if self.elsewhere is not None:
             self.elsewhere.reorder(rows)
+        self.marks = {name: mark.index_select(0, rows) for name, mark in self.marks.items()}
         before = self.rows
         self.rows = rows if before is None else before.index_select(0, rows)
         is_new = before is None or not torch.equal(self.rows, before)  # beams of one prompt read one source

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -9,6 +11,15 @@ from torch import Tensor, nn
 from beholder.trunk.norm import NormConfig, build_norm
 from beholder.trunk.transformer import places_in_rows
 from beholder.types import Tokens, UserError
+
+
+@dataclass(frozen=True)
+class Instead:
+    """Rows that no table holds, such as what was seen in an image, for some tokens of a text."""
+
+    is_given: Bool[Tensor, "B T"]
+    values: Float[Tensor, "B T D"]
+    """Read where one is given."""
 
 
 class PatchEmbedding(nn.Module):
@@ -52,10 +63,19 @@ class TokenEmbedding(nn.Module):
         self.norm = build_norm(norm, width) if norm else nn.Identity()
 
     def forward(
-        self, tokens: Int[Tensor, "B T"], positions: Int[Tensor, "A T"], kinds: Int[Tensor, "B T"] | None = None
+        self,
+        tokens: Int[Tensor, "B T"],
+        positions: Int[Tensor, "A T"],
+        kinds: Int[Tensor, "B T"] | None = None,
+        instead: Instead | None = None,
     ) -> Float[Tensor, "B T D"]:
-        """Raises UserError when a text is longer than the table of positions."""
-        x = self.tokens(tokens)
+        """`instead` are rows that stand in the place of the table's. Raises UserError when a text is longer than the
+        table of positions."""
+        if instead is None:
+            x = self.tokens(tokens)
+        else:
+            x = self.tokens(tokens.masked_fill(instead.is_given, 0))
+            x = torch.where(instead.is_given[:, :, None], instead.values.to(x.dtype), x)
         if self.kinds is not None:
             x = x + self.kinds(torch.zeros_like(tokens) if kinds is None else kinds)
         if self.positions is not None:
