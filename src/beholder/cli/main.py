@@ -21,7 +21,8 @@ VERBS = {
     "classify": "Which class each image belongs to, with a probability.",
     "anomaly": "Which images are unusual for their domain.",
     "similarity": "How well texts go with an image.",
-    "describe": "Which of your descriptions fits an image best.",
+    "describe": "Put images into words, or rank descriptions that you give.",
+    "answer": "Answer a question about images.",
     "search": "Which images of a folder are like a text or an image.",
     "inpaint": "Put something that fits into a hole of a picture.",
     "edit": "Put what you ask for into a part of a picture.",
@@ -39,6 +40,7 @@ RECIPES = {
     "tokenizer": "Your pictures as sequences of codes: encoder, codebook and decoder.",
     "masked": "Your pictures with holes: a model that mends, changes and paints them in a few steps.",
     "lvm": "Your pictures as sentences: a model that is then asked by example.",
+    "describe": "Your images and what is said of them: a model that captions, or answers questions.",
     "text-to-image": "Your pictures and their captions: a model that draws what a text says.",
 }
 """What `train` knows by name."""

@@ -23,7 +23,8 @@ class NextTokenConfig:
 
 
 class NextToken(nn.Module):
-    """Objective over batches with "tokens" (B T) and, where not all count alike, "weights" (B T).
+    """Objective over batches with "tokens" (B T) and, where not all count alike, "weights" (B T). What a batch calls
+    "images" is shown to the model beside them.
 
     `model(tokens) -> B T V` gives scores of the next token. Of a model that has them apart, `model.hidden(tokens)` (B T
     D) and `model.head_weight` (V D) are asked instead, and the scores are never held. The first token is given, never
@@ -42,11 +43,12 @@ class NextToken(nn.Module):
         is_counted = weights > 0  # what counts for nothing costs nothing
         targets, weights = targets[is_counted], weights[is_counted]
         shares = weights / weights.sum()
+        shown = {"images": batch["images"]} if "images" in batch else {}
         if hasattr(model, "head_weight"):
-            x = model.hidden(tokens[:, :-1]).flatten(0, 1)[is_counted]
+            x = model.hidden(tokens[:, :-1], **shown).flatten(0, 1)[is_counted]
             total, accuracy = head_loss(x, model.head_weight, targets, shares, self.config.z_weight)
             return Losses(total, {"accuracy": accuracy})
-        logits = model(tokens[:, :-1]).float().flatten(0, 1)[is_counted]
+        logits = model(tokens[:, :-1], **shown).float().flatten(0, 1)[is_counted]
         total = (F.cross_entropy(logits, targets, reduction="none") * shares).sum()
         if self.config.z_weight:
             total = total + self.config.z_weight * (logits.logsumexp(-1).square() * shares).sum()

@@ -7,6 +7,8 @@ from typing import Any
 
 from beholder.pretrained.bundle import Bundle, load_bundle
 from beholder.pretrained.ctranslate2 import MODEL, load_ctranslate2
+from beholder.pretrained.describer_folder import KIND as DESCRIBER
+from beholder.pretrained.describer_folder import load_describer
 from beholder.pretrained.embedded import DEFAULT_PAIRS, load_embedded
 from beholder.pretrained.hub import find_snapshot, parse_name
 from beholder.pretrained.huggingface.foreign import Foreign, load_foreign
@@ -37,6 +39,8 @@ def load(name: str | Path) -> Bundle | Foreign | Part:
     if "format" not in keys and "model_type" in keys:
         return load_foreign(folder)
     if {"format", "kind"} <= keys.keys():
+        if keys["kind"] == DESCRIBER:
+            return load_describer(folder)
         return load_part(folder) if "config" in keys else load_pair_folder(folder)
     if "format" not in keys and (folder / MODEL).is_file():
         return load_ctranslate2(folder)

@@ -114,12 +114,13 @@ def fit_stage(
     stage: str = TRAINING,
     unit: str = "nats a code",
     kept: KeepBest | None = None,
+    name: str = "Train",
 ) -> dict[str, Any]:
     """Train the model in place, once: later sittings load what came of it. The story is JSON values. `unit` is that of
-    the loss; `kept`, one of the probes, has the weights that the model ends with."""
+    the loss; `kept`, one of the probes, has the weights that the model ends with; `name` is told on the console."""
 
     def work() -> dict[str, Any]:
-        story = _train(sitting, model, objective, stream, plan, probes, stage, unit)
+        story = _train(sitting, model, objective, stream, plan, probes, stage, unit, name)
         return story if kept is None else {**story, "kept_step": kept.restore(model)}
 
     story = trained_once(sitting.run, stage, model, work)
@@ -136,9 +137,10 @@ def _train(
     probes: Sequence[Probe],
     stage: str,
     unit: str,
+    name: str,
 ) -> dict[str, Any]:
     run, ledger = sitting.run, Ledger(sitting.run, stage)
-    with sitting.log.progress("Train", plan.num_steps) as advance:
+    with sitting.log.progress(name, plan.num_steps) as advance:
 
         def on_step(report: StepReport) -> None:
             run.record("step", stage=stage, step=report.step, **report.losses)

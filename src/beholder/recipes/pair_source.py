@@ -75,7 +75,7 @@ def read_pairs(
     if group is not None and any(sample.split for sample in samples):
         log.warn(f"the parts that {data} names are not used: groups decide")
         samples = [replace(sample, split=None) for sample in samples]
-    parts = _guard_parts(samples, groups, seed) if is_guard else _parts(samples, groups, seed)
+    parts = _guard_parts(samples, groups, seed) if is_guard else parts_of(samples, groups, seed)
     found = PairSource(source.description, samples, parts, groups, has_classes, curation, num_silent)
     _check(found, data, is_guard=is_guard)
     return found
@@ -113,7 +113,7 @@ def _open(data: Path, group: str | None) -> tuple[Source, bool]:
         ) from error
 
 
-def _parts(samples: Sequence[Sample], groups: Int[np.ndarray, " n"], seed: int) -> np.ndarray:
+def parts_of(samples: Sequence[Sample], groups: Int[np.ndarray, " n"], seed: int) -> np.ndarray:
     """The named parts where there are all three, else folds of whole groups, classes spread evenly."""
     names = ("test", "validation", "train")
     given = np.array([sample.split or "" for sample in samples], dtype="<U10")

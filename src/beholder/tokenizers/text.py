@@ -114,6 +114,13 @@ class Words:
         self._check_rows(rows)
         return self._stacked(rows, tuple(num_cut), pad_side or self.config.pad_side, limit)
 
+    def numbers(self, text: str) -> list[int]:
+        """The tokens of a piece of text, without special ones. Raises UserError for what is no text, and for tokens
+        that the model has not."""
+        (found,) = self._parts([text])
+        self._check_rows([found.ids or [0]])
+        return list(found.ids)
+
     def decode(self, numbers: Sequence[int] | Int[Tensor, " T"], *, has_special: bool = False) -> str:
         """The text of a row, without special tokens unless asked. Bytes that are no UTF-8 become U+FFFD.
 

@@ -1,0 +1,152 @@
+"""Stage: what is said of held-out images, beside what can be said without a model, and without looking."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+
+from beholder.evaluate.resample import mean_interval
+from beholder.metrics.captions import answer_accuracy, fluency, plain, score_captions, words
+from beholder.recipes.describe.material import Asked, Material
+from beholder.recipes.describe.settings import DescribeTraining
+from beholder.recipes.describe.stream import shown
+from beholder.recipes.sitting import Sitting
+from beholder.runtime.seed import numpy_generator
+from beholder.tasks.talk import Asking, Talker
+
+MODEL, BLANK, OTHERS = "model", "model, image blanked", "model, another image"
+NEAREST, CONSENSUS, ALWAYS = "nearest image's", "best of the 5 nearest images'", "always the same"
+QUESTION = "most frequent for the question"
+_AT_ONCE = 16
+_NUM_NEAR = 5
+
+
+@dataclass(frozen=True)
+class Said:
+    """Held-out questions, or images to be described, what is right, and what each said."""
+
+    asked: tuple[Asked, ...]
+    references: tuple[tuple[str, ...], ...]
+    by: dict[str, list[str]]
+
+
+def say_all(
+    sitting: Sitting[DescribeTraining], material: Material, seen: Float32[np.ndarray, "n S C"], talker: Talker
+) -> Said:
+    """Ask everything of the held-out part, as far as `num_judged` goes: of conversations the first turn."""
+    order = numpy_generator(sitting.seed, "judged").permutation(len(material.asked["test"]))
+    asked = tuple(material.asked["test"][place] for place in order[: sitting.settings.num_judged])
+    images = shown(asked, seen)
+    blank = talker.model.speaker.seen_mean.cpu().expand_as(images)
+    by = {
+        MODEL: _say(sitting, talker, asked, images),
+        BLANK: _say(sitting, talker, asked, blank),
+        OTHERS: _say(sitting, talker, asked, images.roll(1, 0)),
+    }
+    known = material.asked["train"]
+    if material.kind == "captions":
+        by |= _without_a_model(asked, known, seen)
+    else:
+        by |= _by_question(asked, known)
+    return Said(asked, tuple(one.exchanges[0].answers for one in asked), by)
+
+
+def judge(material: Material, said: Said, seed: int) -> dict[str, Any]:
+    """Scores of each, and by how much the model is ahead, with intervals over images; JSON values."""
+    generator = numpy_generator(seed, "bootstrap")
+    measure = "cider" if material.kind == "captions" else "accuracy"
+    rows: dict[str, dict[str, Any]] = {}
+    single: dict[str, Float[np.ndarray, " n"]] = {}
+    for name, texts in said.by.items():
+        if measure == "cider":
+            scores = score_captions(texts, said.references)
+            rows[name], single[name] = {**scores.told(), **fluency(texts)}, scores.cider_of
+        else:
+            single[name] = answer_accuracy(texts, said.references)
+            rows[name] = {"accuracy": float(single[name].mean())}
+    for name in rows:
+        if name != MODEL:
+            gain = single[MODEL] - single[name]
+            rows[name]["behind"] = {"value": float(gain.mean()), "interval": list(mean_interval(gain, generator))}
+    rows[MODEL]["interval"] = list(mean_interval(single[MODEL], generator))
+    return {"measure": measure, "num_judged": len(said.asked), "rows": rows, "single": single[MODEL].tolist()}
+
+
+def _say(
+    sitting: Sitting[DescribeTraining], talker: Talker, asked: Sequence[Asked], images: Float[torch.Tensor, "B I S C"]
+) -> list[str]:
+    said: list[str] = []
+    with sitting.log.progress("Judge", len(asked)) as advance:
+        for first in range(0, len(asked), _AT_ONCE):
+            some = asked[first : first + _AT_ONCE]
+            askings = [
+                Asking(images[first + at, : len(one.images)], one.exchanges[0].question) for at, one in enumerate(some)
+            ]
+            said += talker.say(askings, sitting.settings.num_beams)
+            advance(len(some))
+    return said
+
+
+def _without_a_model(
+    asked: Sequence[Asked], known: Sequence[Asked], seen: Float32[np.ndarray, "n S C"]
+) -> dict[str, list[str]]:
+    """Captions of the most similar learned images (Devlin et al. 2015, arXiv 1505.04467), and the one that fits all
+    images best."""
+    points = np.asarray(seen[:, 0])
+    points = points - points.mean(0)
+    points /= np.linalg.norm(points, axis=1, keepdims=True) + 1e-9
+    theirs = points[[one.images[0] for one in known]]
+    near = np.argsort(-(points[[one.images[0] for one in asked]] @ theirs.T), axis=1)[:, :_NUM_NEAR]
+    said_of = [[text for exchange in one.exchanges for text in exchange.answers] for one in known]
+    first = [agreed(said_of[row[0]]) for row in near]
+    best = [agreed([text for place in row for text in said_of[place]]) for row in near]
+    everything = [texts[0] for texts in said_of]
+    return {NEAREST: first, CONSENSUS: best, ALWAYS: [agreed(everything)] * len(asked)}
+
+
+def agreed(texts: Sequence[str]) -> str:
+    """The text that has most in common with the others, by words and neighbouring words."""
+    bags = [_bag(text) for text in texts]
+    total: Counter[tuple[str, ...]] = Counter()
+    for bag in bags:
+        total.update(bag)
+    worth = []
+    for bag in bags:
+        shared = sum(total[one] - 1 for one in bag)
+        worth.append(shared / (len(bag) or 1))
+    return texts[int(np.argmax(worth))]
+
+
+def _bag(text: str) -> set[tuple[str, ...]]:
+    listed = words(text)
+    return {(word,) for word in listed} | set(itertools.pairwise(listed))
+
+
+def _by_question(asked: Sequence[Asked], known: Sequence[Asked]) -> dict[str, list[str]]:
+    """The most frequent answer to the same question, or the most similar one, and that to any."""
+    answers: dict[str, Counter[str]] = {}
+    overall: Counter[str] = Counter()
+    for one in known:
+        for exchange in one.exchanges:
+            given = exchange.answers[0]
+            answers.setdefault(plain(exchange.question), Counter())[given] += 1
+            overall[given] += 1
+    usual = overall.most_common(1)[0][0]
+    bags = {question: set(question.split()) for question in answers}
+
+    def likely(question: str) -> str:
+        if question in answers:
+            return answers[question].most_common(1)[0][0]
+        own = set(question.split())
+        alike = max(bags, key=lambda one: (len(own & bags[one]) / len(own | bags[one] or {""}), one))
+        return answers[alike].most_common(1)[0][0]
+
+    told = [likely(plain(one.exchanges[0].question)) for one in asked]
+    return {QUESTION: told, ALWAYS: [usual] * len(asked)}

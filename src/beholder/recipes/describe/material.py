@@ -1,0 +1,154 @@
+"""Stage: what is said of which images, in parts without a common image, and what is seen in each."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from beholder.data.curate import curate
+from beholder.data.dialogues import Dialogue, Dialogues, Exchange, read_dialogues
+from beholder.data.parallel import decoded
+from beholder.data.split import combine_groups
+from beholder.models.seen import SeenTokens
+from beholder.recipes.describe.settings import DescribeTraining
+from beholder.recipes.pair_source import FEWEST, hash_of, parts_of
+from beholder.recipes.sitting import Sitting
+from beholder.runtime.files import told_kindly, write_whole
+from beholder.tokenizers.dialogues import Turn
+from beholder.tokenizers.pixels import PixelConfig, prepare
+from beholder.types import Sample, UserError
+
+Part = Literal["train", "validation", "test"]
+_PARTS: tuple[Part, ...] = ("train", "validation", "test")
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of images at once, and what is right to say: one exchange, or a whole row of them."""
+
+    images: tuple[int, ...]
+    """Rows of the samples."""
+    exchanges: tuple[Exchange, ...]
+
+    def turns(self, generator: np.random.Generator | None = None) -> list[Turn]:
+        """With one of the right answers each: a drawn one, or the first."""
+        return [
+            (one.question, one.answers[0 if generator is None else int(generator.integers(len(one.answers)))])
+            for one in self.exchanges
+        ]
+
+
+@dataclass(frozen=True)
+class Material:
+    """Samples that can be read, and what is said of them."""
+
+    description: str
+    kind: str
+    """ "captions", "questions" or "conversations"."""
+    samples: tuple[Sample, ...]
+    asked: dict[Part, tuple[Asked, ...]]
+    facts: dict[str, object]
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """Everything that is said in the part that is learned from."""
+        return tuple(
+            text
+            for one in self.asked["train"]
+            for exchange in one.exchanges
+            for text in ((exchange.question.replace("<image>", " ").strip(), *exchange.answers))
+            if text
+        )
+
+
+def gather(sitting: Sitting[DescribeTraining], language: str | None) -> Material:
+    """Read and curate the data, and part them: a fifth for the test, a fifth for validation, near-duplicates together;
+    parts that the data name are kept where there are all three.
+
+    Raises UserError for fewer than 20 images in a part, and where everything has one answer.
+    """
+    found = read_dialogues(sitting.data, language)
+    sitting.log.stage("Read", found.source.description)
+    curation = curate(
+        found.source, sitting.run.scratch("survey"), limits=sitting.limits, num_workers=sitting.device.num_threads,
+        log=sitting.log, quarantine_file=sitting.run.path / "quarantine.jsonl",
+    )  # fmt: skip
+    samples = curation.samples
+    groups = combine_groups(curation.cluster, np.array([hash_of(one.group or one.key) for one in samples]))
+    parts = parts_of(samples, groups, sitting.seed)
+    asked, num_astride = _parted(found, samples, parts)
+    if num_astride:
+        sitting.log.warn(f"{num_astride:,} dialogues show images of two parts, or unreadable ones, and are left out")
+    for name in _PARTS:
+        count = len({row for one in asked[name] for row in one.images})
+        if count < FEWEST:
+            raise UserError(
+                f"{sitting.data} has {count} images with something said about them for the {name} part and at least "
+                f"{FEWEST} are needed; give more."
+            )
+    answers = {text for one in asked["train"] for exchange in one.exchanges for text in exchange.answers}
+    if len(answers) < 2:
+        raise UserError(f"{sitting.data} says one thing only, {next(iter(answers))!r}; give answers that differ.")
+    facts = {
+        "description": found.source.description,
+        "num_images": len(samples),
+        "num_quarantined": len(curation.quarantine),
+        "notes": [*found.source.notes, *curation.notes],
+        "parts": {name: len(asked[name]) for name in _PARTS},
+    }
+    return Material(found.source.description, found.kind, samples, asked, facts)
+
+
+def _parted(
+    found: Dialogues, samples: Sequence[Sample], parts: np.ndarray
+) -> tuple[dict[Part, tuple[Asked, ...]], int]:
+    """Dialogues by the part of their images, and how many were left out."""
+    row_of = {sample.key: row for row, sample in enumerate(samples)}
+    asked: dict[Part, list[Asked]] = {name: [] for name in _PARTS}
+    num_left = 0
+    for dialogue in found.dialogues:
+        rows = tuple(row_of.get(key, -1) for key in dialogue.images)
+        if -1 in rows or len({parts[row] for row in rows}) > 1:
+            num_left += 1
+            continue
+        asked[parts[rows[0]]] += _asked_of(dialogue, rows)
+    return {name: tuple(listed) for name, listed in asked.items()}, num_left
+
+
+def _asked_of(dialogue: Dialogue, rows: tuple[int, ...]) -> list[Asked]:
+    if dialogue.is_row:
+        return [Asked(rows, dialogue.exchanges)]
+    return [Asked(rows, (exchange,)) for exchange in dialogue.exchanges]
+
+
+def see_once(
+    sitting: Sitting[DescribeTraining], material: Material, vision: SeenTokens, pixels: PixelConfig
+) -> Float32[np.ndarray, "n S C"]:
+    """What is seen in each image, computed once and mapped from a file."""
+    path = sitting.run.scratch("seen") / "seen.npy"
+    if not path.exists():
+        device = sitting.device.torch_device
+        vision.to(device)
+        seen = []
+        with sitting.log.progress("Look", len(material.samples)) as advance, torch.inference_mode():
+            images = decoded(material.samples, sitting.limits, sitting.device.num_threads)
+            for batch in iter(lambda: list(itertools.islice(images, _AT_ONCE)), []):
+                seen.append(vision(prepare(batch, pixels).to(device)).float().cpu().numpy())
+                advance(len(batch))
+        with told_kindly(path.parent):
+            write_whole(path, lambda temporary: _save(temporary, np.concatenate(seen)))
+    return np.load(path, mmap_mode="r")
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with path.open("wb") as handle:
+        np.save(handle, array)

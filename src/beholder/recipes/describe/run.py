@@ -1,0 +1,121 @@
+"""`train_describe`: images into words, on one's own captions, questions or conversations, by linear fusion (LLaVA: Liu
+et al. 2023, arXiv 2304.08485) or gated (Flamingo: Alayrac et al. 2022, arXiv 2204.14198).
+
+    beholder train describe --data pairs/ --out runs/describe
+
+Hardware: any CPU for a language model of one's own; a GPU for a large named one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from beholder.config import from_json, to_json
+from beholder.data.decode import Limits
+from beholder.models.describer import Describer
+from beholder.models.gpt import GPT
+from beholder.models.seen import SeenTokens
+from beholder.pretrained.embedded import DEFAULT_PAIRS
+from beholder.recipes.adapt.pace import Timed
+from beholder.recipes.adapt.settings import parse_budget
+from beholder.recipes.describe.fit import fit, learn_language, steps_for, stream_of
+from beholder.recipes.describe.judge import judge, say_all
+from beholder.recipes.describe.material import gather, see_once
+from beholder.recipes.describe.parts import OWN, Language, build_speaker, freeze_language, open_language, open_vision
+from beholder.recipes.describe.settings import DescribeTraining, check
+from beholder.recipes.describe.stream import DialogueStream
+from beholder.recipes.describe.tell import Finished, tell
+from beholder.recipes.sitting import Sitting
+from beholder.runtime.device import pick_device
+from beholder.runtime.files import refuse_inside
+from beholder.runtime.log import Log, counted, duration
+from beholder.runtime.run_folder import RunFolder
+from beholder.tasks.talk import Talker
+from beholder.tokenizers.dialogues import DialogueRows
+
+_CAN = {"captions": ("describe",), "questions": ("answer",), "conversations": ("describe", "answer")}
+"""By the kind of the data."""
+
+
+def train_describe(
+    data: str | Path,
+    *,
+    out: str | Path,
+    vision: str = DEFAULT_PAIRS,
+    language: str = OWN,
+    spoken: str | None = None,
+    settings: DescribeTraining | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
+    log: Log | None = None,
+) -> dict[str, Any]:
+    """Train a model that puts the folder's images into words, judge it on images that are held out, and write the run
+    folder `out` with its `model/` and `report.html`; an unfinished run there goes on. Gives what stands in
+    `results.json`.
+
+    `data`: images with captions, questions and answers, or conversations, as `read_dialogues` reads them; `spoken`
+    chooses columns of that language. `vision` and `language` name the two sides: "embedded" and "own", or what `load`
+    opens; a named language model stays as it is. Raises UserError for what cannot work.
+    """
+    settings = from_json(DescribeTraining, to_json(settings or DescribeTraining()))
+    check(settings)
+    parse_budget(settings.budget)
+    log, data, out = log or Log(quiet=True), Path(data), Path(out)
+    if data.is_dir():
+        refuse_inside(out, data)
+    asked = {"recipe": "train_describe", "data": str(data), "vision": vision, "language": language, "spoken": spoken}
+    asked |= {**to_json(settings), "seed": seed}
+    with RunFolder.open(out, asked) as run:
+        limits, picked = Limits(max_pixels=max_pixels), pick_device(device, threads)
+        sitting = Sitting(data, settings, seed, run, picked, limits, log)
+        return _run(sitting, asked)
+
+
+def _run(sitting: Sitting[DescribeTraining], asked: dict[str, Any]) -> dict[str, Any]:
+    settings, run, log, device = sitting.settings, sitting.run, sitting.log, sitting.device
+    eye = open_vision(asked["vision"], settings.side)
+    with run.charged("reading"):
+        material = gather(sitting, asked["spoken"])
+    tongue = open_language(asked["language"], settings, material.texts)
+    log.stage(
+        "Words",
+        f"{counted(tongue.words.size, 'token')}, "
+        + ("learned from what is said" if tongue.model is None else f"of {asked['language']}"),
+    )
+    with run.charged("looking"):
+        seen = see_once(sitting, material, eye.tokens, eye.pixels)
+    places = eye.tokens.num_tokens if settings.fusion == "linear" else 1
+    longest = tongue.config.num_positions or tongue.config.context_length
+    rows = DialogueRows(tongue.words, places, tongue.config.vocabulary_size, longest)
+    stream = stream_of(sitting, material, seen, rows)
+    timed = Timed(**run.resolve("timed", lambda: to_json(_pace(sitting, eye.tokens, tongue, stream))))
+    num_language = 0 if tongue.model is not None else round(settings.language_share * timed.steps)
+    before = f", after {num_language:,} of the language alone" if num_language else ""
+    pace = f"{timed.steps:,} steps of {timed.seconds_per_step:.2f} s, {duration(timed.seconds)}"
+    log.stage("Estimate", f"{pace}{before}, on {device.reason}")
+    spoken = learn_language(sitting, material, tongue, rows, num_language)
+    speaker = build_speaker(settings, eye.tokens, tongue, spoken, sitting.seed)
+    learned = sorted({row for one in material.asked["train"] for row in one.images})
+    speaker.measure(torch.from_numpy(seen[learned]))
+    if tongue.model is not None:
+        freeze_language(speaker)
+    story = fit(sitting, material, speaker, stream, timed.steps)
+    model = Describer(eye.tokens, speaker).to(device.torch_device).eval()
+    talker = Talker(model, eye.pixels, tongue.words, device, _CAN[material.kind])
+    with run.charged("judging"):
+        said = say_all(sitting, material, seen, talker)
+        judged = run.stage("judged", lambda: judge(material, said, sitting.seed))
+    return tell(sitting, asked, Finished(material, talker, eye.is_embedded, story, judged, said, timed))
+
+
+def _pace(sitting: Sitting[DescribeTraining], vision: SeenTokens, tongue: Language, stream: DialogueStream) -> Timed:
+    spoken = tongue.model or GPT(tongue.config)
+    speaker = build_speaker(sitting.settings, vision, tongue, spoken, sitting.seed)
+    if tongue.model is not None:
+        freeze_language(speaker)
+    return steps_for(sitting, speaker, stream)

@@ -1,0 +1,64 @@
+"""What a run of `train describe` was asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from beholder.models.gpt import GPTConfig
+from beholder.models.lvm import llama_trunk
+from beholder.models.vision_language import FusionName
+from beholder.tokenizers.captions import CaptionConfig
+from beholder.trunk.transformer import TransformerConfig
+from beholder.types import UserError
+
+Size = Literal["tiny", "small", "debug"]
+TRUNKS: dict[str, TransformerConfig] = {
+    "tiny": llama_trunk(256, 4, 4),
+    "small": llama_trunk(384, 6, 6),
+    "debug": llama_trunk(32, 2, 2),
+}
+"""Of a language model of one's own, by size."""
+CONTEXT = 512
+"""Tokens that it reads: a few images with examples of what to say."""
+
+
+@dataclass(frozen=True)
+class DescribeTraining:
+    """Every choice that decides the numbers; frozen, written to `recipe.json`, compared when a run is resumed."""
+
+    fusion: FusionName = "linear"
+    """linear: what is seen stands among the words. gated: blocks that look are put between the language model's."""
+    size: Size = "tiny"
+    """Of a language model of one's own."""
+    budget: str = "8m"
+    """For learning to speak of images: a time such as "90s", "5m", "2h", or "400 steps"."""
+    language_share: float = 0.25
+    """Of the budget, in addition to it, for a language model of one's own to learn the language first, from the texts
+    alone; 0: it learns it with the images."""
+    batch_size: int = 32
+    """Answers a step."""
+    lr: float = 1e-3
+    words: CaptionConfig = field(default_factory=lambda: CaptionConfig(vocabulary_size=2048))
+    """Of a language model of one's own."""
+    side: int = 4
+    """An image is seen as its summary and so many times so many parts."""
+    dropout: float = 0.3
+    """Share of what is seen that a step does not see, image by image."""
+    num_beams: int = 3
+    num_judged: int = 300
+    """Most held-out images, or questions, that tell the result."""
+
+    def language(self, vocabulary_size: int) -> GPTConfig:
+        """A language model of one's own."""
+        return GPTConfig(vocabulary_size, None, context_length=CONTEXT, trunk=TRUNKS[self.size])
+
+
+def check(settings: DescribeTraining) -> None:
+    """Raises UserError for numbers that cannot work, before anything is read."""
+    for name, least in (("batch_size", 1), ("side", 1), ("num_beams", 1), ("num_judged", 2)):
+        if getattr(settings, name) < least:
+            raise UserError(f"{name}={getattr(settings, name)}: at least {least} is needed.")
+    for name in ("language_share", "dropout"):
+        if not 0 <= getattr(settings, name) < 1:
+            raise UserError(f"{name}={getattr(settings, name)}: it must be a share from 0 up to 1, without 1.")

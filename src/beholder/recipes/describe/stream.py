@@ -1,0 +1,90 @@
+"""What is learned from: rows about images, with one of the right answers each, and the texts by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int
+from torch import Tensor
+
+from beholder.recipes.describe.material import Asked
+from beholder.runtime.seed import numpy_generator
+from beholder.tokenizers.dialogues import DialogueRows, Row
+from beholder.types import Batch
+
+
+@dataclass(frozen=True)
+class DialogueStream:
+    """Endless shuffled epochs over what is asked; each time another answer is drawn."""
+
+    asked: tuple[Asked, ...]
+    seen: Float32[np.ndarray, "n S C"]
+    rows: DialogueRows
+    batch_size: int
+    seed: int
+    dropout: float = 0.0
+
+    def batch(self, step: int) -> Batch:
+        """ "tokens" and "weights" B T, of which answers alone count; "images" B I S C. A function of seed and step."""
+        places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        epochs, ranks = np.divmod(places, len(self.asked))
+        generator = numpy_generator(self.seed, "answers", step)
+        chosen: list[Asked] = []
+        for epoch in np.unique(epochs):
+            order = numpy_generator(self.seed, "epoch", int(epoch)).permutation(len(self.asked))
+            chosen += [self.asked[place] for place in order[ranks[epochs == epoch]]]
+        written = [self.rows.write(one.turns(generator)) for one in chosen]
+        images = shown(chosen, self.seen)
+        if self.dropout:
+            kept = generator.random(images.shape[:3]) >= self.dropout
+            images = images * torch.from_numpy(kept)[..., None]
+        return {**stacked(written), "images": images}
+
+
+@dataclass(frozen=True)
+class TextStream:
+    """Pieces of one long text: everything that is said, each with its beginning and end, in a drawn order."""
+
+    tokens: Int[np.ndarray, " n"]
+    length: int
+    batch_size: int
+    seed: int
+
+    @classmethod
+    def of(cls, texts: Sequence[str], rows: DialogueRows, length: int, batch_size: int, seed: int) -> TextStream:
+        """Of these texts; one shorter than `length` repeats them."""
+        order = numpy_generator(seed, "texts").permutation(len(texts))
+        begin = rows.words.special.begin
+        tokens = [
+            token
+            for place in order
+            for token in (*([] if begin is None else [begin]), *rows.words.numbers(f" {texts[place]}"), rows.end)
+        ]
+        repeated = np.tile(np.array(tokens), 1 + (length + 1) // len(tokens))
+        return cls(repeated, length, batch_size, seed)
+
+    def batch(self, step: int) -> Batch:
+        """ "tokens" B T. A function of seed and step."""
+        generator = numpy_generator(self.seed, "pieces", step)
+        starts = generator.integers(0, len(self.tokens) - self.length, self.batch_size)
+        return {"tokens": torch.from_numpy(self.tokens[starts[:, None] + np.arange(self.length)])}
+
+
+def shown(asked: Sequence[Asked], seen: Float32[np.ndarray, "n S C"]) -> Float32[Tensor, "B I S C"]:
+    """What is seen in the images of each; rows with fewer are filled up with the first, which no place names."""
+    most = max(len(one.images) for one in asked)
+    rows = np.array([[*one.images, *[one.images[0]] * (most - len(one.images))] for one in asked])
+    return torch.from_numpy(np.ascontiguousarray(seen[rows]))
+
+
+def stacked(rows: Sequence[Row]) -> dict[str, Tensor]:
+    """Rows side by side, filled up with what counts for nothing."""
+    longest = max(len(row.tokens) for row in rows)
+    tokens, weights = torch.zeros(len(rows), longest, dtype=torch.long), torch.zeros(len(rows), longest)
+    for at, row in enumerate(rows):
+        tokens[at, : len(row.tokens)] = torch.tensor(row.tokens)
+        weights[at, : len(row.tokens)] = torch.tensor(row.is_answer, dtype=torch.float32)
+    return {"tokens": tokens, "weights": weights}

@@ -1,0 +1,146 @@
+"""What a describer says of images: captions, and answers to questions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from beholder.data.conversations import MARK
+from beholder.data.decode import Limits
+from beholder.inference.beams import BeamConfig, search_beams
+from beholder.models.describer import Describer
+from beholder.models.vision_language import WithImages
+from beholder.pretrained.bundle import Bundle
+from beholder.pretrained.huggingface.foreign import Foreign
+from beholder.pretrained.part_folder import Part
+from beholder.runtime.device import Device
+from beholder.tasks.embed import ImageInput, decoded_batches
+from beholder.tokenizers.dialogues import DialogueRows, Turn
+from beholder.tokenizers.pixels import PixelConfig, prepare
+from beholder.tokenizers.text import Words
+from beholder.types import Answer, UserError
+
+NUM_BEAMS, NUM_TOKENS = 3, 40
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Images before the model, and the question about them."""
+
+    seen: Float[Tensor, "I S C"]
+    question: str
+    """With a mark for each image that `before` does not show."""
+    before: tuple[Turn, ...] = ()
+    """Turns that were taken, or examples."""
+
+
+@dataclass(frozen=True)
+class Talker:
+    """A describer, ready on its device."""
+
+    model: Describer
+    pixels: PixelConfig
+    words: Words
+    device: Device
+    can: tuple[str, ...]
+
+    @property
+    def rows(self) -> DialogueRows:
+        """How its rows are written."""
+        speaker = self.model.speaker
+        return DialogueRows(
+            self.words, speaker.places_per_image, speaker.config.language.vocabulary_size, speaker.longest
+        )
+
+    @torch.inference_mode()
+    def see(self, images: Sequence[np.ndarray]) -> Float[Tensor, "B S C"]:
+        """Decoded images (H W 3 bytes) as the model reads them, on the CPU."""
+        pixels = prepare(images, self.pixels).to(self.device.torch_device)
+        with self.device.autocast():
+            return self.model.see(pixels).float().cpu()
+
+    def say(self, asked: Sequence[Asking], num_beams: int = NUM_BEAMS, num_tokens: int = NUM_TOKENS) -> list[str]:
+        """What the model says to each.
+
+        Raises UserError for what does not fit into the model.
+        """
+        if not asked:
+            return []
+        rows = self.rows
+        prompts = [rows.prompt(one.question, one.before, num_tokens) for one in asked]
+        for one, row in zip(asked, prompts, strict=True):
+            if row.num_images != len(one.seen):
+                raise UserError(
+                    f"The question shows {row.num_images:,} images and {len(one.seen):,} are given; write {MARK} for "
+                    "each."
+                )
+        images = _stacked([one.seen for one in asked])
+        config = BeamConfig(num_beams, num_tokens, stops=(rows.end,))
+        with self.device.autocast():
+            told = search_beams(WithImages(self.model.speaker, images), [row.tokens for row in prompts], config)
+        kept = [tokens[:-1] if tokens and tokens[-1] == rows.end else tokens for tokens in told]
+        return [self.words.decode(tokens).strip() for tokens in kept]
+
+
+def open_talker(model: Bundle | Foreign | Part, device: Device, ability: str = "describe") -> Talker:
+    """The model on the device. Raises UserError for one that does not talk, or was not trained to do that."""
+    if not isinstance(model, Foreign) or not isinstance(model.model, Describer):
+        source = getattr(model, "source", "This model")
+        raise UserError(
+            f"{source} says nothing about images; name the model/ of a run of `beholder train describe`, or train one: "
+            "beholder train describe --data PAIRS --out runs/describe"
+        )
+    can = tuple(model.values.get("can", ()))
+    if ability not in can:
+        raise UserError(
+            f"{model.source} was trained to {' and '.join(can)}, not to {ability}; train one on "
+            f"{'questions with answers' if ability == 'answer' else 'captions'}."
+        )
+    model.model.to(device.torch_device)
+    return Talker(model.model, model.need_pixels(), model.need_words(), device, can)
+
+
+def describe(
+    talker: Talker, images: Iterable[ImageInput], limits: Limits | None = None, num_beams: int = NUM_BEAMS
+) -> Iterator[Answer]:
+    """A caption of each image as `label`; what cannot be read is answered with its reason, and the rest goes on."""
+    yield from _each(talker, images, MARK, limits or Limits(), num_beams)
+
+
+def answer(
+    talker: Talker,
+    images: Iterable[ImageInput],
+    question: str,
+    limits: Limits | None = None,
+    num_beams: int = NUM_BEAMS,
+) -> Iterator[Answer]:
+    """An answer about each image as `label`. Raises UserError for a question without words."""
+    if not question.replace(MARK, " ").strip():
+        raise UserError("The question is empty; write what you want to know of the image.")
+    asked = question if MARK in question else f"{MARK} {question}"
+    yield from _each(talker, images, asked, limits or Limits(), num_beams)
+
+
+def _each(
+    talker: Talker, images: Iterable[ImageInput], question: str, limits: Limits, num_beams: int
+) -> Iterator[Answer]:
+    for batch in decoded_batches(images, limits):
+        readable = [image for _, image in batch if not isinstance(image, str)]
+        seen = talker.see(readable) if readable else []
+        said = iter(talker.say([Asking(one[None], question) for one in seen], num_beams))
+        for key, image in batch:
+            yield Answer(key, refused=image) if isinstance(image, str) else Answer(key, next(said))
+
+
+def _stacked(seen: Sequence[Float[Tensor, "_ S C"]]) -> Float[Tensor, "B I S C"]:
+    """Rows with fewer images are filled up with zeros, which no place names."""
+    most = max(1, max(len(one) for one in seen))
+    stacked = seen[0].new_zeros(len(seen), most, *seen[0].shape[1:])
+    for row, one in zip(stacked, seen, strict=True):
+        row[: len(one)] = one
+    return stacked
