@@ -7,12 +7,12 @@ The same batch, loss, random weights and optimizer (torch's fused AdamW) on both
 theirs from ours, so that the losses of the first step must be equal, and are told. Of tokens the loss is each side's
 own: `NextToken`, and `labels=` of transformers. No dropout. Steps take turns in one process, and CPU seconds of one
 thread are compared as the median ratio over rounds. `peak_megabytes` is what a step needs on top of what is held
-between steps (weights, moments and gradients are the same on both sides), in a process of its own; the median of five,
-because an allocator's pages differ from process to process. `cpu_seconds_alone` are those of a step in that process,
-where ours keeps freed memory, as every verb does, and theirs does as the C library does: what users of each see.
-`share_of_peak`, of models that read tokens, is how fast the step multiplies, beside a large square matrix product of
-the same precision in the same rounds; counted are the products with weights, and those of attention below its
-diagonal, once forward and twice back.
+between steps (weights, moments and gradients are the same on both sides), in a process of its own; the median of
+`--processes`, because an allocator's pages differ from process to process. `cpu_seconds_alone` are those of a step in
+that process, where ours keeps freed memory, as every verb does, and theirs does as the C library does: what users of
+each see. `share_of_peak`, of models that read tokens, is how fast the step multiplies, beside a large square matrix
+product of the same precision in the same rounds; counted are the products with weights, and those of attention below
+its diagonal, once forward and twice back.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--texts", type=int, default=2)
     parser.add_argument("--tokens", type=int, default=256)
+    parser.add_argument("--processes", type=int, default=5, help="in which each side's step is measured alone")
     parser.add_argument("--sentences", type=int, default=2, help="of 521 tokens")
     parser.add_argument("--shapes", nargs="*", choices=SHAPES, default=SHAPES)
     parser.add_argument("--precisions", nargs="*", choices=PRECISIONS, default=PRECISIONS)
@@ -70,7 +71,10 @@ def main() -> None:
             seconds = rounds.take_turns(contenders, options.rounds, num_warm_ups=0)
             del steps, contenders
             work = num_operations(shape, size)
-            alone = [{whose: _measured_alone(shape, whose, precision, size) for whose in losses} for _ in range(5)]
+            alone = [
+                {whose: _measured_alone(shape, whose, precision, size) for whose in losses}
+                for _ in range(options.processes)
+            ]
             memory = {whose: rounds.median([one[whose][0] for one in alone]) for whose in losses}
             seconds_alone = {whose: [one[whose][1] for one in alone] for whose in losses}
             result[f"{shape}, {precision}, batch {'x'.join(map(str, size))}"] = {

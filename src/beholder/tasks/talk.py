@@ -19,7 +19,7 @@ from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.part_folder import Part
 from beholder.runtime.device import Device
-from beholder.tasks.embed import ImageInput, decoded_batches
+from beholder.tasks.embed import ImageInput, decoded_batches, each
 from beholder.tokenizers.dialogues import DialogueRows, Turn
 from beholder.tokenizers.pixels import PixelConfig, prepare
 from beholder.tokenizers.text import Words
@@ -106,7 +106,7 @@ def open_talker(model: Bundle | Foreign | Part, device: Device, ability: str = "
 
 
 def describe(
-    talker: Talker, images: Iterable[ImageInput], limits: Limits | None = None, num_beams: int = NUM_BEAMS
+    talker: Talker, images: ImageInput | Iterable[ImageInput], limits: Limits | None = None, num_beams: int = NUM_BEAMS
 ) -> Iterator[Answer]:
     """A caption of each image as `label`; what cannot be read is answered with its reason, and the rest goes on."""
     yield from _each(talker, images, MARK, limits or Limits(), num_beams)
@@ -114,7 +114,7 @@ def describe(
 
 def answer(
     talker: Talker,
-    images: Iterable[ImageInput],
+    images: ImageInput | Iterable[ImageInput],
     question: str,
     limits: Limits | None = None,
     num_beams: int = NUM_BEAMS,
@@ -127,9 +127,9 @@ def answer(
 
 
 def _each(
-    talker: Talker, images: Iterable[ImageInput], question: str, limits: Limits, num_beams: int
+    talker: Talker, images: ImageInput | Iterable[ImageInput], question: str, limits: Limits, num_beams: int
 ) -> Iterator[Answer]:
-    for batch in decoded_batches(images, limits):
+    for batch in decoded_batches(each(images), limits):
         readable = [image for _, image in batch if not isinstance(image, str)]
         seen = talker.see(readable) if readable else []
         said = iter(talker.say([Asking(one[None], question) for one in seen], num_beams))

@@ -1,0 +1,272 @@
+"""`train describe` from pictures and what is said of them to a model that says it: small, whole runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from drawings import COLOURS, colour_of, draw_block, write_drawings
+from parity.reference import randomise, save
+from torch import nn
+from towers import save_clip
+
+import beholder
+from beholder.cli.main import main
+from beholder.data.conversations import MARK
+from beholder.models.describer import Describer
+from beholder.models.seen import SeenTokens
+from beholder.pretrained.catalogue import efficientnet_lite0
+from beholder.recipes.describe import DescribeTraining, train_describe
+from beholder.recipes.describe.judge import agreed
+from beholder.recipes.describe.stream import TextStream
+from beholder.runtime.device import pick_device
+from beholder.tasks.talk import Asking, answer, describe, open_talker
+from beholder.types import UserError
+
+pytest.importorskip("pycocoevalcap", reason="beholder[metrics] is not installed")
+CPU = pick_device("cpu", 1)
+QUICK = DescribeTraining(size="debug", budget="150 steps", batch_size=16, lr=8e-3, num_beams=2, num_judged=24, side=2)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_drawings(tmp_path_factory.mktemp("pairs") / "p", 120)
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same pictures, with questions whose answers are seen, and ones that need no look."""
+    folder = write_drawings(tmp_path_factory.mktemp("asked") / "p", 120)
+    lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
+    for line in lines:
+        colour = line.pop("text").split()[1]
+        line["qa"] = [{"question": "which colour?", "answer": colour}, {"question": "what is it?", "answer": "block"}]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return folder
+
+
+@pytest.fixture(scope="module", params=["linear", "gated"])
+def finished(
+    request: pytest.FixtureRequest, pairs: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, Any], DescribeTraining]:
+    out = tmp_path_factory.mktemp("runs") / "describe"
+    settings = replace(QUICK, fusion=request.param)
+    return out, train_describe(pairs, out=out, settings=settings, device="cpu", threads=1), settings
+
+
+Finished = tuple[Path, dict[str, Any], DescribeTraining]
+
+
+@pytest.mark.slow
+class TestARun:
+    def test_it_looks_and_says_the_colour(self, finished: Finished) -> None:
+        out, told, _ = finished
+        rows = told["judged"]["rows"]
+        assert rows["model"]["cider"] > rows["always the same"]["cider"] + 0.3
+        assert rows["model, image blanked"]["behind"]["value"] > 0.3
+        assert rows["model, another image"]["behind"]["value"] > 0.3
+        talker = open_talker(beholder.load(out), CPU)
+        generator = np.random.default_rng(77)
+        pictures = [draw_block(colour, generator) for colour in COLOURS for _ in range(4)]
+        said = [str(one.label) for one in describe(talker, pictures)]
+        right = [colour_of(picture) in text for picture, text in zip(pictures, said, strict=True)]
+        assert np.mean(right) > 0.6  # of three colours
+
+    def test_it_leaves_a_model_a_page_and_what_was_said(self, finished: Finished) -> None:
+        out, told, settings = finished
+        loaded = beholder.load(out)
+        assert isinstance(loaded.model, Describer) and loaded.model.speaker.config.fusion == settings.fusion
+        said = [json.loads(line) for line in (out / "said.jsonl").read_text(encoding="utf-8").splitlines()]
+        worth = [one["cider"] for one in said]
+        assert len(said) == told["judged"]["num_judged"] and worth == sorted(worth)
+        page = (out / "report.html").read_text(encoding="utf-8")
+        assert "http" not in page.replace("http://www.w3.org", "").replace("http-equiv", "")
+        assert said[0]["said"] in page and "without looking" in page
+
+    def test_a_caption_beside_others_is_the_caption_alone(self, finished: Finished) -> None:
+        talker = open_talker(beholder.load(finished[0]), CPU)
+        pictures = [draw_block(colour, np.random.default_rng(5)) for colour in COLOURS]
+        together = [one.label for one in describe(talker, pictures)]
+        assert together == [next(describe(talker, one)).label for one in pictures]
+
+    def test_stopping_and_going_on_equals_not_stopping(
+        self, finished: Finished, pairs: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from beholder.recipes.describe import fit
+
+        whole, told, settings = finished
+        out, nats, calls = whole.with_name("stopped"), fit.nats, []
+
+        def tiring(*arguments: Any) -> np.ndarray:
+            calls.append(1)
+            if len(calls) == 4:  # in the middle of training: looks come between steps
+                raise KeyboardInterrupt
+            return nats(*arguments)
+
+        monkeypatch.setattr(fit, "nats", tiring)
+        with pytest.raises(KeyboardInterrupt):
+            train_describe(pairs, out=out, settings=settings, device="cpu", threads=1)
+        monkeypatch.undo()
+        results = train_describe(pairs, out=out, settings=settings, device="cpu", threads=1)
+        weights = [(folder / "model" / "model.safetensors").read_bytes() for folder in (out, whole)]
+        assert weights[0] == weights[1] and results["judged"] == told["judged"]
+
+    def test_it_is_asked_by_the_verb(
+        self, finished: Finished, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "broken.png").write_bytes(b"no picture")
+        images = [str(pairs / "0000.png"), str(tmp_path / "broken.png")]
+        assert main(["describe", *images, "--model", str(finished[0]), "--json"]) == 0
+        first, second = map(json.loads, capsys.readouterr().out.splitlines())
+        assert first["label"] and "refused" in second
+        assert main(["answer", images[0], "what is it?", "--model", str(finished[0])]) == 2
+        assert "was trained to describe, not to answer" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_questions_are_answered_by_looking(asked: Path, tmp_path: Path) -> None:
+    told = train_describe(asked, out=tmp_path / "r", settings=replace(QUICK, num_judged=40), device="cpu", threads=1)
+    rows = told["judged"]["rows"]
+    assert rows["most frequent for the question"]["behind"]["interval"][0] > 0
+    assert rows["model, image blanked"]["behind"]["interval"][0] > 0
+    talker = open_talker(beholder.load(tmp_path / "r"), CPU, "answer")
+    picture = draw_block("blue", np.random.default_rng(8))
+    assert next(answer(talker, picture, "Which colour?")).label == "blue"
+    assert next(answer(talker, picture, "What is it?")).label == "block"
+    with pytest.raises(UserError, match="question is empty"):
+        next(answer(talker, picture, f" {MARK} "))
+    seen = talker.see([picture])
+    with pytest.raises(UserError, match="shows 2 images and 1 are given"):
+        talker.say([Asking(seen, f"{MARK} {MARK} which colour?")])
+    with pytest.raises(UserError, match="at most"):
+        talker.say([Asking(seen.expand(120, -1, -1), f"{MARK} " * 120 + "which colour?")])
+
+
+@pytest.fixture(scope="module")
+def language(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    from beholder.tokenizers.captions import as_words, learn_captions
+
+    folder = tmp_path_factory.mktemp("language")
+    words = as_words(learn_captions(["a red block", "one green square", "a blue block"]))
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=words.size, max_position_embeddings=128, **shape)
+    save(randomise(LlamaForCausalLM(config)), folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=words.table, bos_token="<|startoftext|>", eos_token="<|endoftext|>"
+    ).save_pretrained(folder)
+    return folder
+
+
+class TestNamedSides:
+    @pytest.mark.parametrize("fusion", ["linear", "gated"])
+    def test_a_named_language_model_stays_as_it_is(
+        self, fusion: Any, language: Path, pairs: Path, tmp_path: Path
+    ) -> None:
+        save_clip(tmp_path / "clip")
+        settings = replace(QUICK, fusion=fusion, budget="3 steps")
+        out = tmp_path / "r"
+        train_describe(
+            pairs, out=out, vision=str(tmp_path / "clip"), language=str(language), settings=settings, device="cpu",
+            threads=1,
+        )  # fmt: skip
+        named: Any = beholder.load(language)
+        loaded: Any = beholder.load(out)
+        kept = loaded.model.speaker.language.state_dict()
+        assert all(torch.equal(kept[name], value) for name, value in named.model.state_dict().items())
+        clip: Any = beholder.load(tmp_path / "clip")
+        seeing = loaded.model.vision.backbone.state_dict()
+        assert all(torch.equal(seeing[name], value) for name, value in clip.model.image.vit.state_dict().items())
+        assert loaded.pixels == clip.pixels
+        assert next(describe(open_talker(loaded, CPU), pairs / "0000.png")).label is not None
+
+    def test_what_cannot_see_or_speak_is_told(self, language: Path, pairs: Path, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="gives no tokens of images"):
+            train_describe(pairs, out=tmp_path / "r", vision=str(language), settings=QUICK)
+        shutil.rmtree(tmp_path / "r", ignore_errors=True)
+        save_clip(tmp_path / "clip")
+        with pytest.raises(UserError, match="no language model that writes"):
+            train_describe(pairs, out=tmp_path / "r", language=str(tmp_path / "clip"), settings=QUICK)
+
+
+class TestMistakes:
+    def refusal(self, capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+        assert main(["train", "describe", *map(str, arguments)]) == 2
+        return capsys.readouterr().err.strip().splitlines()[-1]
+
+    def test_they_are_told_in_one_sentence(
+        self, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        base = ["--data", pairs, "--out", tmp_path / "out"]
+        for extra, told in (
+            (["--budget", "0"], "nothing is learned in no time"),
+            (["--budget", "soon"], "--budget soon"),
+            (["--batch-size", "0"], "batch_size=0: at least 1"),
+            (["--language-share", "1"], "language_share=1"),
+            (["--spoken", "fr"], "no column such as captions_fr"),
+        ):
+            assert told in self.refusal(capsys, *base, *extra)
+            shutil.rmtree(tmp_path / "out", ignore_errors=True)
+
+    def test_too_few_and_too_equal_are_told(self, tmp_path: Path) -> None:
+        few = write_drawings(tmp_path / "few", 30)
+        with pytest.raises(UserError, match="at least 20 are needed"):
+            train_describe(few, out=tmp_path / "r", settings=QUICK)
+        same = write_drawings(tmp_path / "same", 120)
+        lines = [{**json.loads(line), "text": "a block"} for line in (same / "metadata.jsonl").read_text().splitlines()]
+        (same / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+        with pytest.raises(UserError, match="says one thing only, 'a block'"):
+            train_describe(same, out=tmp_path / "r2", settings=QUICK)
+
+    def test_embedded_writes_no_captions_and_the_way_to_one_that_does_is_told(
+        self, pairs: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["describe", str(pairs / "0000.png")]) == 2
+        assert "beholder train describe --data PHOTOS" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("inputs", [[], ["a.png"]])
+    def test_a_question_is_needed(self, inputs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["answer", *inputs, "--model", "x"]) == 2
+        assert "images and then the question" in capsys.readouterr().err
+
+
+def test_of_texts_the_one_that_has_most_in_common_with_the_others_is_taken() -> None:
+    assert agreed(["two cats", "a dog runs on grass", "a brown dog runs", "a dog runs"]) == "a dog runs"
+
+
+def test_pieces_of_the_texts_are_a_function_of_seed_and_step() -> None:
+    one = TextStream(np.arange(500), 8, 4, seed=1)
+    assert torch.equal(one.batch(3)["tokens"], TextStream(np.arange(500), 8, 4, seed=1).batch(3)["tokens"])
+    rows = one.batch(3)["tokens"]
+    assert rows.shape == (4, 8) and (rows[:, 1:] - rows[:, :-1] == 1).all()
+    assert not torch.equal(rows, one.batch(4)["tokens"])
+
+
+def test_what_is_seen_is_the_summary_and_then_the_parts_in_their_places() -> None:
+    backbone = efficientnet_lite0()
+    seen = SeenTokens(backbone, side=2)
+    pixels = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0))
+    tokens = seen(pixels)
+    assert tokens.shape == (1, seen.num_tokens, seen.width)
+    outputs = backbone(pixels)
+    assert torch.allclose(tokens[:, 0], outputs.summary, atol=1e-6)
+    assert torch.allclose(tokens[:, 1:].mean(1), tokens[:, 0], atol=1e-5)  # equal parts, whose mean is the whole
+    top = pixels.clone()
+    top[:, :, :64, :64] += 3
+    change = (seen(top) - tokens).abs().mean(2)[0, 1:]
+    assert change.argmax() == 0
+    with pytest.raises(UserError, match="gives no tokens of images"):
+        SeenTokens(nn.Linear(2, 2))
+
+
+def test_a_broken_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"format": 1, "kind": "describer"}')
+    with pytest.raises(UserError, match="cannot be used"):
+        beholder.load(tmp_path)
