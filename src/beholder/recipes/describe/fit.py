@@ -16,10 +16,11 @@ from beholder.models.vision_language import VisionLanguage
 from beholder.objectives.next_token import NextToken
 from beholder.recipes import code_training
 from beholder.recipes.adapt.pace import Timed
+from beholder.recipes.describe.look import Seen
 from beholder.recipes.describe.material import Asked, Material
 from beholder.recipes.describe.parts import Language
 from beholder.recipes.describe.settings import DescribeTraining
-from beholder.recipes.describe.stream import DialogueStream, TextStream, shown, stacked
+from beholder.recipes.describe.stream import DialogueStream, TextStream, stacked
 from beholder.recipes.sitting import Sitting
 from beholder.runtime.device import Device
 from beholder.runtime.seed import derive, seed_everything
@@ -53,14 +54,14 @@ def learn_language(
 
 
 def stream_of(
-    sitting: Sitting[DescribeTraining], material: Material, seen: Float32[np.ndarray, "n S C"], rows: DialogueRows,
+    sitting: Sitting[DescribeTraining], material: Material, seen: Seen, rows: DialogueRows,
     batch_size: int | None = None,
 ) -> DialogueStream:  # fmt: skip
     """What is learned from."""
     settings = sitting.settings
     return DialogueStream(
-        material.asked["train"], seen, rows, batch_size or settings.batch_size, derive(sitting.seed, "stream"),
-        settings.dropout,
+        material.asked["train"], seen, rows, settings, batch_size or settings.batch_size,
+        derive(sitting.seed, "stream"),
     )  # fmt: skip
 
 
@@ -100,7 +101,7 @@ def nats(
         batch = stacked([stream.rows.write(one.turns()) for one in some])
         tokens, weights = (batch[name].to(device.torch_device) for name in ("tokens", "weights"))
         with device.autocast():
-            logits = speaker(tokens[:, :-1], shown(some, stream.seen).to(device.torch_device)).float()
+            logits = speaker(tokens[:, :-1], stream.seen.shown(some).to(device.torch_device)).float()
         costs = nn.functional.cross_entropy(
             logits.transpose(1, 2), tokens[:, 1:].clamp_max(logits.shape[2] - 1), reduction="none"
         )

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 
 from beholder.evaluate.resample import mean_interval
 from beholder.metrics.captions import answer_accuracy, fluency, plain, score_captions, words
+from beholder.recipes.describe.look import Seen
 from beholder.recipes.describe.material import Asked, Material
 from beholder.recipes.describe.settings import DescribeTraining
-from beholder.recipes.describe.stream import shown
 from beholder.recipes.sitting import Sitting
 from beholder.runtime.seed import numpy_generator
 from beholder.tasks.talk import Asking, Talker
@@ -37,14 +37,12 @@ class Said:
     by: dict[str, list[str]]
 
 
-def say_all(
-    sitting: Sitting[DescribeTraining], material: Material, seen: Float32[np.ndarray, "n S C"], talker: Talker
-) -> Said:
+def say_all(sitting: Sitting[DescribeTraining], material: Material, seen: Seen, talker: Talker) -> Said:
     """Ask everything of the held-out part, as far as `num_judged` goes: of conversations the first turn."""
     order = numpy_generator(sitting.seed, "judged").permutation(len(material.asked["test"]))
     asked = tuple(material.asked["test"][place] for place in order[: sitting.settings.num_judged])
-    images = shown(asked, seen)
-    blank = talker.model.speaker.seen_mean.cpu().expand_as(images)
+    images = seen.shown(asked)
+    blank = seen.mean.expand_as(images)
     by = {
         MODEL: _say(sitting, talker, asked, images),
         BLANK: _say(sitting, talker, asked, blank),
@@ -94,12 +92,10 @@ def _say(
     return said
 
 
-def _without_a_model(
-    asked: Sequence[Asked], known: Sequence[Asked], seen: Float32[np.ndarray, "n S C"]
-) -> dict[str, list[str]]:
+def _without_a_model(asked: Sequence[Asked], known: Sequence[Asked], seen: Seen) -> dict[str, list[str]]:
     """Captions of the most similar learned images (Devlin et al. 2015, arXiv 1505.04467), and the one that fits all
     images best."""
-    points = np.asarray(seen[:, 0])
+    points = np.asarray(seen.table[:, 0, 0])
     points = points - points.mean(0)
     points /= np.linalg.norm(points, axis=1, keepdims=True) + 1e-9
     theirs = points[[one.images[0] for one in known]]

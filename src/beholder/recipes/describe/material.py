@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
-from jaxtyping import Float32
 
 from beholder.data.curate import curate
 from beholder.data.dialogues import Dialogue, Dialogues, Exchange, read_dialogues
-from beholder.data.parallel import decoded
 from beholder.data.split import combine_groups
-from beholder.models.seen import SeenTokens
 from beholder.recipes.describe.settings import DescribeTraining
 from beholder.recipes.pair_source import FEWEST, hash_of, parts_of
 from beholder.recipes.sitting import Sitting
-from beholder.runtime.files import told_kindly, write_whole
 from beholder.tokenizers.dialogues import Turn
-from beholder.tokenizers.pixels import PixelConfig, prepare
 from beholder.types import Sample, UserError
 
 Part = Literal["train", "validation", "test"]
 _PARTS: tuple[Part, ...] = ("train", "validation", "test")
-_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -128,27 +119,3 @@ def _asked_of(dialogue: Dialogue, rows: tuple[int, ...]) -> list[Asked]:
     if dialogue.is_row:
         return [Asked(rows, dialogue.exchanges)]
     return [Asked(rows, (exchange,)) for exchange in dialogue.exchanges]
-
-
-def see_once(
-    sitting: Sitting[DescribeTraining], material: Material, vision: SeenTokens, pixels: PixelConfig
-) -> Float32[np.ndarray, "n S C"]:
-    """What is seen in each image, computed once and mapped from a file."""
-    path = sitting.run.scratch("seen") / "seen.npy"
-    if not path.exists():
-        device = sitting.device.torch_device
-        vision.to(device)
-        seen = []
-        with sitting.log.progress("Look", len(material.samples)) as advance, torch.inference_mode():
-            images = decoded(material.samples, sitting.limits, sitting.device.num_threads)
-            for batch in iter(lambda: list(itertools.islice(images, _AT_ONCE)), []):
-                seen.append(vision(prepare(batch, pixels).to(device)).float().cpu().numpy())
-                advance(len(batch))
-        with told_kindly(path.parent):
-            write_whole(path, lambda temporary: _save(temporary, np.concatenate(seen)))
-    return np.load(path, mmap_mode="r")
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    with path.open("wb") as handle:
-        np.save(handle, array)

@@ -23,7 +23,8 @@ from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.describe.fit import fit, learn_language, steps_for, stream_of
 from beholder.recipes.describe.judge import judge, say_all
-from beholder.recipes.describe.material import gather, see_once
+from beholder.recipes.describe.look import look_once
+from beholder.recipes.describe.material import gather
 from beholder.recipes.describe.parts import OWN, Language, build_speaker, freeze_language, open_language, open_vision
 from beholder.recipes.describe.settings import DescribeTraining, check
 from beholder.recipes.describe.stream import DialogueStream
@@ -88,7 +89,7 @@ def _run(sitting: Sitting[DescribeTraining], asked: dict[str, Any]) -> dict[str,
         + ("learned from what is said" if tongue.model is None else f"of {asked['language']}"),
     )
     with run.charged("looking"):
-        seen = see_once(sitting, material, eye.tokens, eye.pixels)
+        seen = look_once(sitting, material, eye.tokens, eye.pixels)
     places = eye.tokens.num_tokens if settings.fusion == "linear" else 1
     longest = tongue.config.num_positions or tongue.config.context_length
     rows = DialogueRows(tongue.words, places, tongue.config.vocabulary_size, longest)
@@ -101,7 +102,7 @@ def _run(sitting: Sitting[DescribeTraining], asked: dict[str, Any]) -> dict[str,
     spoken = learn_language(sitting, material, tongue, rows, num_language)
     speaker = build_speaker(settings, eye.tokens, tongue, spoken, sitting.seed)
     learned = sorted({row for one in material.asked["train"] for row in one.images})
-    speaker.measure(torch.from_numpy(seen[learned]))
+    speaker.measure(torch.from_numpy(seen.table[learned, 0]))
     if tongue.model is not None:
         freeze_language(speaker)
     story = fit(sitting, material, speaker, stream, timed.steps)

@@ -43,8 +43,12 @@ class DescribeTraining:
     """Of a language model of one's own."""
     side: int = 4
     """An image is seen as its summary and so many times so many parts."""
+    num_views: int = 2
+    """2: each image is seen as it is and mirrored, unless what is said tells left from right; 1: as it is."""
     dropout: float = 0.3
-    """Share of what is seen that a step does not see, image by image."""
+    """Share of an image's tokens that a step does not see."""
+    blank_share: float = 0.1
+    """Of images that are not shown at all, so that the model knows what to say without looking."""
     num_beams: int = 3
     num_judged: int = 300
     """Most held-out images, or questions, that tell the result."""
@@ -59,6 +63,8 @@ def check(settings: DescribeTraining) -> None:
     for name, least in (("batch_size", 1), ("side", 1), ("num_beams", 1), ("num_judged", 2)):
         if getattr(settings, name) < least:
             raise UserError(f"{name}={getattr(settings, name)}: at least {least} is needed.")
-    for name in ("language_share", "dropout"):
+    if settings.num_views not in (1, 2):
+        raise UserError(f"num_views={settings.num_views}: an image is seen as it is and mirrored; give 1 or 2.")
+    for name in ("language_share", "dropout", "blank_share"):
         if not 0 <= getattr(settings, name) < 1:
             raise UserError(f"{name}={getattr(settings, name)}: it must be a share from 0 up to 1, without 1.")

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Int
+from jaxtyping import Int
 from torch import Tensor
 
+from beholder.recipes.coded_pictures import tells_sides
+from beholder.recipes.describe.look import Seen
 from beholder.recipes.describe.material import Asked
+from beholder.recipes.describe.settings import DescribeTraining
 from beholder.runtime.seed import numpy_generator
 from beholder.tokenizers.dialogues import DialogueRows, Row
 from beholder.types import Batch
@@ -21,11 +24,11 @@ class DialogueStream:
     """Endless shuffled epochs over what is asked; each time another answer is drawn."""
 
     asked: tuple[Asked, ...]
-    seen: Float32[np.ndarray, "n S C"]
+    seen: Seen
     rows: DialogueRows
+    settings: DescribeTraining
     batch_size: int
     seed: int
-    dropout: float = 0.0
 
     def batch(self, step: int) -> Batch:
         """ "tokens" and "weights" B T, of which answers alone count; "images" B I S C. A function of seed and step."""
@@ -36,12 +39,14 @@ class DialogueStream:
         for epoch in np.unique(epochs):
             order = numpy_generator(self.seed, "epoch", int(epoch)).permutation(len(self.asked))
             chosen += [self.asked[place] for place in order[ranks[epochs == epoch]]]
-        written = [self.rows.write(one.turns(generator)) for one in chosen]
-        images = shown(chosen, self.seen)
-        if self.dropout:
-            kept = generator.random(images.shape[:3]) >= self.dropout
-            images = images * torch.from_numpy(kept)[..., None]
-        return {**stacked(written), "images": images}
+        turns = [one.turns(generator) for one in chosen]
+        is_sided = [any(tells_sides(text) for turn in listed for text in turn) for listed in turns]
+        views = generator.integers(0, self.settings.num_views, len(chosen)) * ~np.array(is_sided)
+        images = self.seen.shown(chosen, views)
+        kept = generator.random(images.shape[:3]) >= self.settings.dropout
+        kept &= generator.random(images.shape[:2])[..., None] >= self.settings.blank_share
+        images = torch.where(torch.from_numpy(kept)[..., None], images, self.seen.mean)
+        return {**stacked([self.rows.write(listed) for listed in turns]), "images": images}
 
 
 @dataclass(frozen=True)
@@ -71,13 +76,6 @@ class TextStream:
         generator = numpy_generator(self.seed, "pieces", step)
         starts = generator.integers(0, len(self.tokens) - self.length, self.batch_size)
         return {"tokens": torch.from_numpy(self.tokens[starts[:, None] + np.arange(self.length)])}
-
-
-def shown(asked: Sequence[Asked], seen: Float32[np.ndarray, "n S C"]) -> Float32[Tensor, "B I S C"]:
-    """What is seen in the images of each; rows with fewer are filled up with the first, which no place names."""
-    most = max(len(one.images) for one in asked)
-    rows = np.array([[*one.images, *[one.images[0]] * (most - len(one.images))] for one in asked])
-    return torch.from_numpy(np.ascontiguousarray(seen[rows]))
 
 
 def stacked(rows: Sequence[Row]) -> dict[str, Tensor]:
