@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from beholder.models.dalle import TextToImage, TextToImageConfig, build_text_to_image
 from beholder.models.lvm import TRUNKS
@@ -15,7 +16,7 @@ from beholder.recipes import code_training
 from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.coded_pictures import PLAIN, CodeTables
 from beholder.recipes.sitting import Sitting
-from beholder.recipes.text_to_image.judge import ask, looked_at
+from beholder.recipes.text_to_image.judge import ask, exchanged, looked_at
 from beholder.recipes.text_to_image.material import Material
 from beholder.recipes.text_to_image.settings import TextToImageTraining
 from beholder.recipes.text_to_image.sheets import captioned_sheet
@@ -28,7 +29,7 @@ from beholder.train.loop import Stream
 
 _NUM_SKETCHED, _NUM_EACH = 6, 4
 """Captions that are drawn on the way, and how often each."""
-_OWN = "own caption"
+_CONFUSION = "captions confused"
 
 
 def build_model(settings: TextToImageTraining, grammar: CaptionedConfig, seed: int) -> TextToImage:
@@ -55,29 +56,37 @@ def fit(
     sitting: Sitting[TextToImageTraining], material: Material, tables: CodeTables, stream: CaptionedStream,
     drawer: CaptionedPictures, num_steps: int,
 ) -> dict[str, Any]:  # fmt: skip
-    """Train the model in place, once: later sittings load what came of it. It ends with the weights that foretold best
-    what `looked_at` holds back from judging; with the last ones where there are too few pairs for that."""
+    """Train the model in place, once: later sittings load what came of it. It ends with the weights that told own and
+    others' captions apart best on what `looked_at` holds back from judging; with the last ones where there are too few
+    pairs for that."""
     chosen_by = looked_at(material, sitting.seed)
     places = chosen_by if len(chosen_by) else ask(material, 1, sitting.seed)
     texts = [material.texts[place] for place in places]
     codes = np.stack([tables.plain(int(place), 0) for place in places])
 
     def look() -> dict[str, float]:
-        return {
-            _OWN: float(drawer.nats(texts, codes).mean()),
-            "no caption": float(drawer.nats([""] * len(texts), codes).mean()),
-        }
+        own, others = drawer.nats(texts, codes), drawer.nats(exchanged(texts), codes)
+        told = {"own caption": own, "another's caption": others, "no caption": drawer.nats([""] * len(texts), codes)}
+        return {**{name: float(nats.mean()) for name, nats in told.items()}, _CONFUSION: confusion(own, others)}
 
     def sketch(path: Path) -> None:
         drawn = sketch_of(sitting, material, tables, drawer, places[:_NUM_SKETCHED])
         origin = describe_origin("train text-to-image", f"unfinished: {path.stem}", sitting.seed, texts[:_NUM_SKETCHED])
         write_picture(path, drawn, origin)
 
-    best_by = _OWN if len(chosen_by) else None
+    best_by = _CONFUSION if len(chosen_by) else None
     story = code_training.fit(
         sitting, drawer.model, NextToken(), stream, num_steps, look, sketch, "nats a token", best_by
     )
     return {**story, "pairs": story["steps"] * stream.batch_size}
+
+
+def confusion(own: Float[np.ndarray, " n"], others: Float[np.ndarray, " n"]) -> float:
+    """How unsurely a picture costs less under its own caption than under another's: the spread of the difference over
+    its mean, or rather its negative inverse, which has no pole. Nats themselves rise again while pictures are learned
+    by heart, long before words have been understood."""
+    gain = others - own
+    return -float(gain.mean() / max(gain.std(), 1e-6))
 
 
 def sketch_of(
