@@ -57,7 +57,7 @@ class TestTables:
         table(tmp_path, {"file_name": "0.png", "captions": ["a cat"], "captions_zh": ["一只猫"]})
         assert said(read_dialogues(tmp_path, "zh"))["0.png"] == [(MARK, ("一只猫",))]
         assert said(read_dialogues(tmp_path, "en"))["0.png"] == [(MARK, ("a cat",))]
-        with pytest.raises(UserError, match=r"--language fr: metadata\.jsonl has no column such as captions_fr"):
+        with pytest.raises(UserError, match=r"--spoken fr: metadata\.jsonl has no column such as captions_fr"):
             read_dialogues(tmp_path, "fr")
 
     def test_questions_stand_in_columns_or_in_a_list(self, tmp_path: Path) -> None:

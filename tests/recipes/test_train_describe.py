@@ -25,6 +25,7 @@ from beholder.pretrained.catalogue import efficientnet_lite0
 from beholder.recipes.describe import DescribeTraining, train_describe
 from beholder.recipes.describe.judge import agreed
 from beholder.recipes.describe.stream import TextStream
+from beholder.recipes.evaluate import evaluate
 from beholder.runtime.device import pick_device
 from beholder.tasks.talk import Asking, answer, describe, open_talker
 from beholder.types import UserError
@@ -128,6 +129,25 @@ class TestARun:
         assert main(["answer", images[0], "what is it?", "--model", str(finished[0])]) == 2
         assert "was trained to describe, not to answer" in capsys.readouterr().err
 
+    def test_it_is_evaluated_on_other_images(
+        self, finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        others = write_drawings(tmp_path / "others", 24, seed=9)
+        (others / "0000.png").write_bytes(b"no picture")
+        (others / "0001.png").unlink()
+        told = evaluate(finished[0], others, out=tmp_path / "said.jsonl", device="cpu", threads=1)
+        assert told["num_asked"] == 22 and told["num_refused"] == 2 and told["measure"] == "cider"
+        said = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text(encoding="utf-8").splitlines()]
+        assert [one["cider"] for one in said] == sorted(one["cider"] for one in said) and len(said) == 22
+        talker = open_talker(beholder.load(finished[0]), CPU)
+        alone = {one["images"][0]: next(describe(talker, others / one["images"][0])).label for one in said}
+        assert alone == {one["images"][0]: one["said"] for one in said}
+        low, high = told["looking_gains"]["interval"]
+        assert low <= told["looking_gains"]["value"] <= high and told["looking_gains"]["value"] > 0.2
+        assert main(["evaluate", str(finished[0]), "--data", str(others), "--json", "--threads", "1"]) == 0
+        last = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert last["rows"]["model"]["cider"] == pytest.approx(told["rows"]["model"]["cider"])
+
 
 @pytest.mark.slow
 def test_questions_are_answered_by_looking(asked: Path, tmp_path: Path) -> None:
@@ -141,6 +161,9 @@ def test_questions_are_answered_by_looking(asked: Path, tmp_path: Path) -> None:
     assert next(answer(talker, picture, "What is it?")).label == "block"
     with pytest.raises(UserError, match="question is empty"):
         next(answer(talker, picture, f" {MARK} "))
+    told = evaluate(tmp_path / "r", asked, device="cpu", threads=1)
+    assert told["measure"] == "accuracy" and told["num_asked"] == 240
+    assert told["looking_gains"]["interval"][0] > 0
     seen = talker.see([picture])
     with pytest.raises(UserError, match="shows 2 images and 1 are given"):
         talker.say([Asking(seen, f"{MARK} {MARK} which colour?")])

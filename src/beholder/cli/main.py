@@ -23,6 +23,7 @@ VERBS = {
     "similarity": "How well texts go with an image.",
     "describe": "Put images into words, or rank descriptions that you give.",
     "answer": "Answer a question about images.",
+    "evaluate": "Score captions or answers on your own images, and whether the model looks.",
     "search": "Which images of a folder are like a text or an image.",
     "inpaint": "Put something that fits into a hole of a picture.",
     "edit": "Put what you ask for into a part of a picture.",

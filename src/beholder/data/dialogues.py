@@ -64,7 +64,7 @@ def read_dialogues(path: Path, language: str | None = None) -> Dialogues:
     told = find_conversations(path)
     if told is not None:
         if language is not None:
-            raise UserError(f"--language {language}: {told} does not say its language; leave it out.")
+            raise UserError(f"--spoken {language}: {told} does not say its language; leave it out.")
         return _of_conversations(path, told)
     if path.is_file() and path.suffix.lower() not in TABLE_EXTENSIONS:
         raise UserError(f"{path} is no table and no conversations; name a folder, a table of images, or LLaVA's json.")
@@ -80,7 +80,7 @@ def read_dialogues(path: Path, language: str | None = None) -> Dialogues:
             "or give a table with a column caption, or with question and answer."
         )
     if language is not None:
-        raise UserError(f"--language {language}: texts beside images do not say their language; leave it out.")
+        raise UserError(f"--spoken {language}: texts beside images do not say their language; leave it out.")
     return _spoken_of(source, dialogues, "captions", ())
 
 
@@ -136,7 +136,7 @@ class _Reader:
         self._pairs = _find_in(table, ("qa", "questions"), language)
         if language is not None and not (self._captions or self._pairs or (self._question and self._answer)):
             raise UserError(
-                f"--language {language}: {table.path.name} has no column such as captions_{language}; it has "
+                f"--spoken {language}: {table.path.name} has no column such as captions_{language}; it has "
                 f"{', '.join(table.columns)}."
             )
 

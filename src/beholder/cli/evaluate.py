@@ -1,0 +1,54 @@
+"""beholder evaluate"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from beholder.cli.options import Device, Json, MaxPixels, Threads
+
+
+def evaluate(
+    model: Path,
+    /,
+    *,
+    data: Path,
+    out: Path | None = None,
+    spoken: str | None = None,
+    beams: int = 3,
+    device: Device = "auto",
+    threads: Threads = None,
+    max_pixels: MaxPixels = 100_000_000,
+    json: Json = False,
+) -> None:
+    """Score a model's captions or answers on your own images, and whether it looks at them.
+
+    Example: `beholder evaluate runs/describe --data mine.jsonl --out said.jsonl`
+
+    Parameters
+    ----------
+    model
+        The run or model folder of beholder train describe.
+    data
+        A folder or table of images with captions, with questions and answers, or with LLaVA's conversations.
+    out
+        A file of JSON lines for everything that was said, the worst first.
+    spoken
+        The language of the captions, where a table has several: zh takes the column captions_zh.
+    beams
+        Sentences that are followed at once; 1 takes the likeliest word each time.
+    """
+    from beholder.recipes.evaluate import evaluate as run
+    from beholder.runtime.log import Log
+
+    log = Log(as_json=json)
+    results = run(
+        model, data, out=out, spoken=spoken, num_beams=beams, device=device, threads=threads, max_pixels=max_pixels,
+        log=log,
+    )  # fmt: skip
+    lines = []
+    for name, row in results["rows"].items():
+        lines.append(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in row.items()))
+    gain = results["looking_gains"]
+    low, high = gain["interval"]
+    lines.append(f"looking gains {gain['value']:+.3f} {results['measure']} (95 % interval {low:+.3f} to {high:+.3f})")
+    log.result(results, "\n".join(lines))

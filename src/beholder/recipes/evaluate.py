@@ -1,0 +1,195 @@
+"""`evaluate`: a model's captions or answers on one's own images, by the field's scores, and whether it looks.
+
+beholder evaluate runs/describe --data mine.jsonl --out said.jsonl
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from beholder.data.conversations import MARK
+from beholder.data.decode import Limits, Unreadable, decode
+from beholder.data.dialogues import Dialogue, read_dialogues
+from beholder.data.listing import Refused
+from beholder.evaluate.resample import mean_interval
+from beholder.metrics.captions import answer_accuracy, fluency, score_captions
+from beholder.pretrained.embedded import DEFAULT_PAIRS
+from beholder.pretrained.load import load
+from beholder.runtime.device import Device, pick_device
+from beholder.runtime.files import told_kindly, write_text
+from beholder.runtime.log import Log, counted
+from beholder.runtime.seed import numpy_generator
+from beholder.tasks.shared_space import SharedSpace, open_space
+from beholder.tasks.talk import Asking, Talker, open_talker
+from beholder.types import Sample, UserError
+
+_AT_ONCE = 16
+_CLIP_WEIGHT = 2.5
+"""Of a cosine in CLIPScore (Hessel et al. 2021, arXiv 2104.08718)."""
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One thing that is asked, and what is right."""
+
+    images: tuple[str, ...]
+    asking: Asking
+    right: tuple[str, ...]
+
+
+def evaluate(
+    model: str | Path,
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    spoken: str | None = None,
+    num_beams: int = 3,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
+    log: Log | None = None,
+) -> dict[str, Any]:
+    """Let a model of `train_describe` speak of the images of `data` (as `read_dialogues` reads them), and score what it
+    says: captions by CIDEr, BLEU-4, ROUGE-L, chrF and, with the extra `text`, CLIPScore by the embedded model; answers
+    by whether they are right. Beside it stands the same model before a blank: what it says without looking.
+
+    `out` is a file of JSON lines for all that was said, the worst first. In conversations each turn follows the true
+    ones. Raises UserError for a model that cannot do what the data ask for, and for data without a readable image.
+    """
+    log, picked, limits = log or Log(quiet=True), pick_device(device, threads), Limits(max_pixels=max_pixels)
+    found = read_dialogues(Path(data), spoken)
+    log.stage("Read", found.source.description)
+    ability = "describe" if found.kind == "captions" else "answer"
+    talker = open_talker(load(model), picked, ability)
+    space = _space(picked) if ability == "describe" else None
+    refused = list(found.source.refused)
+    cases, said, blank, clip = [], [], [], []
+    samples = {sample.key: sample for sample in found.source.samples}
+    with log.progress("Ask", len(found.dialogues)) as advance:
+        for dialogues in _batches(found.dialogues):
+            some, pictures = _cases(talker, dialogues, samples, limits, refused)
+            texts = _say(talker, some, num_beams)
+            blank += _say(talker, [_blanked(talker, one) for one in some], num_beams)
+            if space is not None and some:
+                clip.append(_clip_scores(space, pictures, texts))
+            cases += some
+            said += texts
+            advance(len(dialogues))
+    for one in refused:
+        log.warn(f"{one.key} is left out: {one.reason}")
+    if not cases:
+        raise UserError(f"{data}: none of {len(found.dialogues):,} images could be read; the reasons stand above.")
+    results, single = _score(ability, cases, said, blank, seed)
+    if clip:
+        results["rows"]["model"]["clip_score"] = float(np.concatenate(clip).mean())
+    results |= {"model": str(model), "data": str(data), "num_asked": len(cases), "num_refused": len(refused)}
+    if out is not None:
+        with told_kindly(Path(out)):
+            write_text(Path(out), _lines(cases, said, blank, single, results["measure"]))
+    log.stage("Asked", f"{counted(len(cases), 'image' if ability == 'describe' else 'question')}")
+    return results
+
+
+def _batches(dialogues: Sequence[Dialogue]) -> Iterator[Sequence[Dialogue]]:
+    for first in range(0, len(dialogues), _AT_ONCE):
+        yield dialogues[first : first + _AT_ONCE]
+
+
+def _cases(
+    talker: Talker, dialogues: Sequence[Dialogue], samples: dict[str, Sample], limits: Limits, refused: list[Refused]
+) -> tuple[list[_Case], list[np.ndarray]]:
+    """What is asked of dialogues whose images can be read, and the first image of each case; others are `refused`."""
+    cases, pictures = [], []
+    for dialogue in dialogues:
+        try:
+            images = [decode(samples[key], limits) for key in dialogue.images]
+        except Unreadable as error:
+            refused.append(Refused(dialogue.images[0], error.reason))
+            continue
+        seen = talker.see(images)
+        before: list[tuple[str, str]] = []
+        for exchange in dialogue.exchanges:
+            shown = sum(question.count(MARK) for question, _ in before) + exchange.question.count(MARK)
+            asking = Asking(seen[:shown], exchange.question, tuple(before))
+            cases.append(_Case(dialogue.images, asking, exchange.answers))
+            pictures.append(images[0])
+            if dialogue.is_row:
+                before.append((exchange.question, exchange.answers[0]))
+    return cases, pictures
+
+
+def _blanked(talker: Talker, case: _Case) -> _Case:
+    """The same before the mean of what the model learned from."""
+    mean = talker.model.speaker.seen_mean.cpu()
+    asking = Asking(mean.expand_as(case.asking.seen), case.asking.question, case.asking.before)
+    return _Case(case.images, asking, case.right)
+
+
+def _say(talker: Talker, cases: Sequence[_Case], num_beams: int) -> list[str]:
+    said: list[str] = []
+    for first in range(0, len(cases), _AT_ONCE):
+        said += talker.say([one.asking for one in cases[first : first + _AT_ONCE]], num_beams)
+    return said
+
+
+def _score(
+    ability: str, cases: Sequence[_Case], said: Sequence[str], blank: Sequence[str], seed: int
+) -> tuple[dict[str, Any], Float[np.ndarray, " n"]]:
+    """Scores of the set, JSON values, and of each."""
+    generator, right = numpy_generator(seed, "bootstrap"), [one.right for one in cases]
+    if ability == "describe":
+        own, without = score_captions(said, right), score_captions(blank, right)
+        single, other = own.cider_of, without.cider_of
+        rows = {"model": {**own.told(), **fluency(said)}, "model, image blanked": without.told()}
+    else:
+        single, other = answer_accuracy(said, right), answer_accuracy(blank, right)
+        rows = {"model": {"accuracy": float(single.mean())}, "model, image blanked": {"accuracy": float(other.mean())}}
+    gain = single - other
+    results = {
+        "measure": "cider" if ability == "describe" else "accuracy",
+        "rows": rows,
+        "interval": mean_interval(single, generator),
+        "looking_gains": {"value": float(gain.mean()), "interval": mean_interval(gain, generator)},
+    }
+    return results, single
+
+
+def _space(device: Device) -> SharedSpace | None:
+    """What scores whether a caption goes with its image; None where its texts are not installed."""
+    try:
+        return open_space(load(DEFAULT_PAIRS), device)
+    except UserError:
+        return None
+
+
+def _clip_scores(space: SharedSpace, pictures: Sequence[np.ndarray], texts: Sequence[str]) -> Float[np.ndarray, " n"]:
+    points = space.place_arrays(pictures)
+    words = space.place_texts([text or "nothing" for text in texts])
+    return _CLIP_WEIGHT * (points * words).sum(1).clamp_min(0).numpy()
+
+
+def _lines(
+    cases: Sequence[_Case], said: Sequence[str], blank: Sequence[str], single: Float[np.ndarray, " n"], measure: str
+) -> str:
+    """Everything that was said as JSON lines, the worst first."""
+    lines = []
+    for place in np.argsort(single, kind="stable").tolist():
+        question = " ".join(cases[place].asking.question.replace(MARK, " ").split())
+        line = {
+            "images": list(cases[place].images),
+            "question": question or None,
+            "said": said[place],
+            "without_looking": blank[place],
+            "right": list(cases[place].right),
+            measure: round(float(single[place]), 4),
+        }
+        lines.append(json.dumps(line, ensure_ascii=False))
+    return "\n".join(lines) + "\n"
