@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,20 @@ from beholder.recipes.describe.stream import TextStream
 from beholder.recipes.evaluate import evaluate
 from beholder.runtime.device import pick_device
 from beholder.tasks.talk import Asking, answer, describe, open_talker
+from beholder.tokenizers.pixels import PixelConfig
 from beholder.types import UserError
 
 pytest.importorskip("pycocoevalcap", reason="beholder[metrics] is not installed")
 CPU = pick_device("cpu", 1)
 QUICK = DescribeTraining(size="debug", budget="150 steps", batch_size=16, lr=8e-3, num_beams=2, num_judged=24, side=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_pixels() -> Iterator[None]:
+    """The embedded backbone sees a third of its usual pixels: these pictures have sixteen rows."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("beholder.recipes.describe.parts.PixelConfig", lambda: PixelConfig(size=128))
+        yield
 
 
 @pytest.fixture(scope="module")
