@@ -20,16 +20,25 @@ from towers import save_clip
 import beholder
 from beholder.cli.main import main
 from beholder.data.conversations import MARK
+from beholder.data.decode import Limits
 from beholder.models.describer import Describer
 from beholder.models.seen import SeenTokens
 from beholder.pretrained.catalogue import efficientnet_lite0
 from beholder.recipes.describe import DescribeTraining, train_describe
 from beholder.recipes.describe.judge import agreed
-from beholder.recipes.describe.stream import TextStream
+from beholder.recipes.describe.look import Seen
+from beholder.recipes.describe.material import fitting, gather
+from beholder.recipes.describe.stream import DialogueStream, TextStream
 from beholder.recipes.evaluate import evaluate
+from beholder.recipes.sitting import Sitting
 from beholder.runtime.device import pick_device
+from beholder.runtime.log import Log
+from beholder.runtime.run_folder import RunFolder
 from beholder.tasks.talk import Asking, answer, describe, open_talker
+from beholder.tokenizers.captions import as_words, learn_captions
+from beholder.tokenizers.dialogues import DialogueRows
 from beholder.tokenizers.pixels import PixelConfig
+from beholder.tokenizers.text import WordsConfig
 from beholder.types import UserError
 
 pytest.importorskip("pycocoevalcap", reason="beholder[metrics] is not installed")
@@ -181,11 +190,45 @@ def test_questions_are_answered_by_looking(asked: Path, tmp_path: Path) -> None:
         talker.say([Asking(seen.expand(120, -1, -1), f"{MARK} " * 120 + "which colour?")])
 
 
+@pytest.mark.slow
+def test_it_learns_from_examples_that_stand_before(pairs: Path, tmp_path: Path) -> None:
+    settings = replace(QUICK, num_shots=2, budget="20 steps")
+    told = train_describe(pairs, out=tmp_path / "r", settings=settings, device="cpu", threads=1)
+    assert {"model, 1 examples", "model, 2 examples", "model, 2 examples, their pictures exchanged"} <= set(
+        told["judged"]["rows"]
+    )
+    talker = open_talker(beholder.load(tmp_path / "r"), CPU)
+    picture, other = (draw_block(colour, np.random.default_rng(3)) for colour in ("red", "green"))
+    shots = [(other, "One green square"), (picture, "a red block")]
+    (first,) = describe(talker, [picture], examples=shots)
+    (alone,) = talker.say(
+        [Asking(talker.see([other, picture, picture]), MARK, tuple((MARK, text) for _, text in shots))]
+    )
+    assert first.label == alone
+    with pytest.raises(UserError, match="show at most"):
+        next(describe(talker, [picture], examples=shots * 40))
+
+
+def test_what_does_not_fit_into_a_row_is_left_out_of_it(asked: Path, tmp_path: Path) -> None:
+    with RunFolder.open(tmp_path / "r", {}) as run:
+        sitting = Sitting(asked, replace(QUICK, num_shots=4), 0, run, CPU, Limits(), Log(quiet=True))
+        material = gather(sitting, None)
+    words = as_words(learn_captions(material.texts))
+    words = replace(words, config=WordsConfig(None, words.config.num_rows))
+    rows = DialogueRows(words, 3, words.size, longest=60)
+    kept, num_left = fitting(material, rows)
+    assert not num_left and kept.asked == material.asked
+    seen = Seen(np.zeros((120, 2, 3, 5), np.float32), torch.zeros(5))
+    stream = DialogueStream(kept.asked["train"], seen, rows, sitting.settings, 16, 0)
+    lengths = [stream.batch(step)["tokens"].shape[1] for step in range(12)]
+    assert max(lengths) <= 60 and min(lengths) < 30 < max(lengths)
+    with pytest.raises(UserError, match="Nothing of what is said in the train part fits into the 5 tokens"):
+        fitting(material, replace(rows, longest=5))
+
+
 @pytest.fixture(scope="module")
 def language(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    from beholder.tokenizers.captions import as_words, learn_captions
 
     folder = tmp_path_factory.mktemp("language")
     words = as_words(learn_captions(["a red block", "one green square", "a blue block"]))

@@ -11,6 +11,7 @@ def describe(
     *images: Path,
     model: Pairs = DEFAULT_PAIRS,
     candidates: Path | None = None,
+    examples: Path | None = None,
     count: int = 5,
     beams: int = 3,
     device: Device = "auto",
@@ -31,6 +32,9 @@ def describe(
         and texts, or embedded.
     candidates
         A text file with one description a line, to be ranked.
+    examples
+        A table of images with captions that the model reads first; one that was trained with --num-shots learns from
+        them how to say it.
     count
         How many candidates are told of each image.
     beams
@@ -38,6 +42,7 @@ def describe(
     """
     from beholder.cli.answers import gather, print_answers
     from beholder.data.decode import Limits
+    from beholder.data.dialogues import read_examples
     from beholder.data.lines import read_lines
     from beholder.pretrained.load import load
     from beholder.runtime.device import pick_device
@@ -62,5 +67,6 @@ def describe(
             f"{DEFAULT_PAIRS} writes no captions; train a model that does, beholder train describe --data PHOTOS --out "
             "runs/describe, and name it by --model; or give descriptions to be ranked by --candidates FILE."
         )
+    shots = read_examples(examples, limits) if examples is not None else []
     talker = talk.open_talker(load(model), pick_device(device, threads))
-    print_answers(talk.describe(talker, inputs, limits, beams), lambda one: one.label or "", log)
+    print_answers(talk.describe(talker, inputs, limits, beams, shots), lambda one: one.label or "", log)

@@ -18,6 +18,7 @@ def train_describe(
     size: Literal["tiny", "small"] = "tiny",
     budget: str = "8m",
     language_share: float = 0.25,
+    num_shots: int = 0,
     spoken: str | None = None,
     batch_size: int = 32,
     seed: Seed = 0,
@@ -51,6 +52,8 @@ def train_describe(
         For training: a time such as 90s, 8m or 2h, or '400 steps'.
     language_share
         Of the budget, in addition to it, for an own language model to learn the texts alone first.
+    num_shots
+        Most examples that stand before a question in training: with 4, the model can be shown four when it is asked.
     spoken
         The language of the captions, where a table has several: zh takes the column captions_zh.
     batch_size
@@ -61,8 +64,9 @@ def train_describe(
     from beholder.runtime.log import Log
 
     settings = DescribeTraining(
-        fusion=fusion, size=size, budget=budget, language_share=language_share, batch_size=batch_size
-    )
+        fusion=fusion, size=size, budget=budget, language_share=language_share, num_shots=num_shots,
+        batch_size=batch_size,
+    )  # fmt: skip
     run(
         data, out=out, vision=vision, language=language, spoken=spoken, settings=settings, seed=seed, device=device,
         threads=threads, max_pixels=max_pixels, log=Log(as_json=json),

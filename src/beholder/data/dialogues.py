@@ -9,7 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from beholder.data.conversations import MARK, find_conversations, read_conversations
+from beholder.data.decode import Limits, Unreadable, decode
 from beholder.data.foreign import find_masks
 from beholder.data.listing import Listing, Refused, list_files
 from beholder.data.records import SPLITS, Locator
@@ -82,6 +85,26 @@ def read_dialogues(path: Path, language: str | None = None) -> Dialogues:
     if language is not None:
         raise UserError(f"--spoken {language}: texts beside images do not say their language; leave it out.")
     return _spoken_of(source, dialogues, "captions", ())
+
+
+def read_examples(path: Path, limits: Limits) -> list[tuple[np.ndarray, str]]:
+    """Images with a caption each, decoded, in the table's order of names. Raises UserError for one that cannot be read:
+    an example is there to be read."""
+    found = read_dialogues(path)
+    if found.kind != "captions":
+        raise UserError(f"--examples {path} holds {found.kind}; give images with captions.")
+    if found.source.refused:
+        one = found.source.refused[0]
+        raise UserError(f"--examples {path}: {one.key} cannot be used ({one.reason}); mend or remove it.")
+    samples = {sample.key: sample for sample in found.source.samples}
+    examples = []
+    for dialogue in found.dialogues:
+        try:
+            image = decode(samples[dialogue.images[0]], limits)
+        except Unreadable as error:
+            raise UserError(f"--examples {path}: {dialogue.images[0]} cannot be read ({error.reason}).") from error
+        examples.append((image, dialogue.exchanges[0].answers[0]))
+    return examples
 
 
 def _of_tables(path: Path, listing: Listing, tables: list[FoundTable], language: str | None) -> Dialogues:

@@ -106,10 +106,18 @@ def open_talker(model: Bundle | Foreign | Part, device: Device, ability: str = "
 
 
 def describe(
-    talker: Talker, images: ImageInput | Iterable[ImageInput], limits: Limits | None = None, num_beams: int = NUM_BEAMS
+    talker: Talker,
+    images: ImageInput | Iterable[ImageInput],
+    limits: Limits | None = None,
+    num_beams: int = NUM_BEAMS,
+    examples: Sequence[tuple[np.ndarray, str]] = (),
 ) -> Iterator[Answer]:
-    """A caption of each image as `label`; what cannot be read is answered with its reason, and the rest goes on."""
-    yield from _each(talker, images, MARK, limits or Limits(), num_beams)
+    """A caption of each image as `label`; what cannot be read is answered with its reason, and the rest goes on.
+
+    `examples` are decoded images and their captions, which the model reads first; one that was trained with as many
+    (`num_shots`) makes something of them. Raises UserError when they do not fit into the model.
+    """
+    yield from _each(talker, images, MARK, limits or Limits(), num_beams, examples)
 
 
 def answer(
@@ -127,12 +135,22 @@ def answer(
 
 
 def _each(
-    talker: Talker, images: ImageInput | Iterable[ImageInput], question: str, limits: Limits, num_beams: int
+    talker: Talker,
+    images: ImageInput | Iterable[ImageInput],
+    question: str,
+    limits: Limits,
+    num_beams: int,
+    examples: Sequence[tuple[np.ndarray, str]] = (),
 ) -> Iterator[Answer]:
+    before = tuple((MARK, text) for _, text in examples)
+    known = talker.see([image for image, _ in examples]) if examples else None
     for batch in decoded_batches(each(images), limits):
         readable = [image for _, image in batch if not isinstance(image, str)]
         seen = talker.see(readable) if readable else []
-        said = iter(talker.say([Asking(one[None], question) for one in seen], num_beams))
+        asked = [
+            Asking(one[None] if known is None else torch.cat([known, one[None]]), question, before) for one in seen
+        ]
+        said = iter(talker.say(asked, num_beams))
         for key, image in batch:
             yield Answer(key, refused=image) if isinstance(image, str) else Answer(key, next(said))
 

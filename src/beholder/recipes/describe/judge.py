@@ -49,11 +49,47 @@ def say_all(sitting: Sitting[DescribeTraining], material: Material, seen: Seen, 
         OTHERS: _say(sitting, talker, asked, images.roll(1, 0)),
     }
     known = material.asked["train"]
+    if sitting.settings.num_shots:
+        by |= _with_examples(sitting, talker, asked, images, known, seen)
     if material.kind == "captions":
         by |= _without_a_model(asked, known, seen)
     else:
         by |= _by_question(asked, known)
     return Said(asked, tuple(one.exchanges[0].answers for one in asked), by)
+
+
+def _with_examples(
+    sitting: Sitting[DescribeTraining], talker: Talker, asked: Sequence[Asked], images: Float[torch.Tensor, "B I S C"],
+    known: Sequence[Asked], seen: Seen,
+) -> dict[str, list[str]]:  # fmt: skip
+    """After drawn examples, half as many as were learned with and all of them, and after these with their pictures
+    exchanged: only what is lost by that was learned from the examples' pictures."""
+    most = sitting.settings.num_shots
+    generator = numpy_generator(sitting.seed, "examples")
+    drawn = [[known[place] for place in generator.choice(len(known), most, replace=False)] for _ in asked]
+    by = {}
+    for count in sorted({max(1, most // 2), most}):
+        shots = [[(one, one) for one in listed[:count]] for listed in drawn]
+        by[f"{MODEL}, {count} examples"] = _say(sitting, talker, asked, images, _before(shots, seen))
+    if most > 1:
+        shots = [list(zip(listed, [*listed[1:], listed[0]], strict=True)) for listed in drawn]
+        by[f"{MODEL}, {most} examples, their pictures exchanged"] = _say(
+            sitting, talker, asked, images, _before(shots, seen)
+        )
+    return by
+
+
+def _before(
+    shots: Sequence[Sequence[tuple[Asked, Asked]]], seen: Seen
+) -> list[tuple[Float[torch.Tensor, "J S C"], tuple[tuple[str, str], ...]]]:
+    """Of each row, what is seen in the images of the one of each pair, and what is said of the other's."""
+    return [
+        (
+            torch.cat([seen.shown([pictures])[0] for pictures, _ in listed]),
+            tuple(turn for _, texts in listed for turn in texts.turns()),
+        )
+        for listed in shots
+    ]
 
 
 def judge(material: Material, said: Said, seed: int) -> dict[str, Any]:
@@ -78,15 +114,18 @@ def judge(material: Material, said: Said, seed: int) -> dict[str, Any]:
 
 
 def _say(
-    sitting: Sitting[DescribeTraining], talker: Talker, asked: Sequence[Asked], images: Float[torch.Tensor, "B I S C"]
-) -> list[str]:
+    sitting: Sitting[DescribeTraining], talker: Talker, asked: Sequence[Asked], images: Float[torch.Tensor, "B I S C"],
+    before: Sequence[tuple[Float[torch.Tensor, "J S C"], tuple[tuple[str, str], ...]]] = (),
+) -> list[str]:  # fmt: skip
     said: list[str] = []
     with sitting.log.progress("Judge", len(asked)) as advance:
         for first in range(0, len(asked), _AT_ONCE):
             some = asked[first : first + _AT_ONCE]
-            askings = [
-                Asking(images[first + at, : len(one.images)], one.exchanges[0].question) for at, one in enumerate(some)
-            ]
+            askings = []
+            for at, one in enumerate(some, start=first):
+                own, question = images[at, : len(one.images)], one.exchanges[0].question
+                shown, turns = before[at] if before else (own[:0], ())
+                askings.append(Asking(torch.cat([shown, own]), question, turns))
             said += talker.say(askings, sitting.settings.num_beams)
             advance(len(some))
     return said

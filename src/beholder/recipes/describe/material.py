@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -15,7 +15,7 @@ from beholder.data.split import combine_groups
 from beholder.recipes.describe.settings import DescribeTraining
 from beholder.recipes.pair_source import FEWEST, hash_of, parts_of
 from beholder.recipes.sitting import Sitting
-from beholder.tokenizers.dialogues import Turn
+from beholder.tokenizers.dialogues import DialogueRows, Turn
 from beholder.types import Sample, UserError
 
 Part = Literal["train", "validation", "test"]
@@ -36,6 +36,13 @@ class Asked:
             (one.question, one.answers[0 if generator is None else int(generator.integers(len(one.answers)))])
             for one in self.exchanges
         ]
+
+
+def joined(asked: Sequence[Asked]) -> Asked:
+    """One after the other in one row: the first are examples for the last."""
+    return Asked(
+        tuple(row for one in asked for row in one.images), tuple(one for each in asked for one in each.exchanges)
+    )
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,29 @@ def gather(sitting: Sitting[DescribeTraining], language: str | None) -> Material
         "parts": {name: len(asked[name]) for name in _PARTS},
     }
     return Material(found.source.description, found.kind, samples, asked, facts)
+
+
+def fitting(material: Material, rows: DialogueRows) -> tuple[Material, int]:
+    """Without what is longer than the model reads, with its longest answers; and how much that is."""
+
+    def fits(one: Asked) -> bool:
+        turns = [(exchange.question, max(exchange.answers, key=len)) for exchange in one.exchanges]
+        try:
+            rows.write(turns)
+        except UserError:
+            return False
+        return True
+
+    rows.end  # noqa: B018 (a tokenizer without an end is no question of length)
+    kept = {name: tuple(one for one in asked if fits(one)) for name, asked in material.asked.items()}
+    num_left = sum(len(asked) - len(kept[name]) for name, asked in material.asked.items())
+    short = next((name for name in _PARTS if not kept[name]), None)
+    if short is not None:
+        raise UserError(
+            f"Nothing of what is said in the {short} part fits into the {rows.longest or 0:,} tokens that this "
+            "language model reads; choose another, or shorter texts."
+        )
+    return replace(material, asked=kept), num_left
 
 
 def _parted(

@@ -24,7 +24,7 @@ from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.describe.fit import fit, learn_language, steps_for, stream_of
 from beholder.recipes.describe.judge import judge, say_all
 from beholder.recipes.describe.look import look_once
-from beholder.recipes.describe.material import gather
+from beholder.recipes.describe.material import fitting, gather
 from beholder.recipes.describe.parts import OWN, Language, build_speaker, freeze_language, open_language, open_vision
 from beholder.recipes.describe.settings import DescribeTraining, check
 from beholder.recipes.describe.stream import DialogueStream
@@ -93,6 +93,9 @@ def _run(sitting: Sitting[DescribeTraining], asked: dict[str, Any]) -> dict[str,
     places = eye.tokens.num_tokens if settings.fusion == "linear" else 1
     longest = tongue.config.num_positions or tongue.config.context_length
     rows = DialogueRows(tongue.words, places, tongue.config.vocabulary_size, longest)
+    material, num_long = fitting(material, rows)
+    if num_long:
+        log.warn(f"{num_long:,} dialogues are longer than the {longest:,} tokens that the model reads, and left out")
     stream = stream_of(sitting, material, seen, rows)
     timed = Timed(**run.resolve("timed", lambda: to_json(_pace(sitting, eye.tokens, tongue, stream))))
     num_language = 0 if tongue.model is not None else round(settings.language_share * timed.steps)

@@ -49,6 +49,9 @@ class DescribeTraining:
     """Share of an image's tokens that a step does not see."""
     blank_share: float = 0.1
     """Of images that are not shown at all, so that the model knows what to say without looking."""
+    num_shots: int = 0
+    """Most examples that stand before a question in training, so that the model can be shown some when it is asked
+    (Flamingo: 4 and more)."""
     num_beams: int = 3
     num_judged: int = 300
     """Most held-out images, or questions, that tell the result."""
@@ -60,7 +63,8 @@ class DescribeTraining:
 
 def check(settings: DescribeTraining) -> None:
     """Raises UserError for numbers that cannot work, before anything is read."""
-    for name, least in (("batch_size", 1), ("side", 1), ("num_beams", 1), ("num_judged", 2)):
+    least_of = {"batch_size": 1, "side": 1, "num_beams": 1, "num_judged": 2, "num_shots": 0}
+    for name, least in least_of.items():
         if getattr(settings, name) < least:
             raise UserError(f"{name}={getattr(settings, name)}: at least {least} is needed.")
     if settings.num_views not in (1, 2):

@@ -12,16 +12,17 @@ from torch import Tensor
 
 from beholder.recipes.coded_pictures import tells_sides
 from beholder.recipes.describe.look import Seen
-from beholder.recipes.describe.material import Asked
+from beholder.recipes.describe.material import Asked, joined
 from beholder.recipes.describe.settings import DescribeTraining
 from beholder.runtime.seed import numpy_generator
-from beholder.tokenizers.dialogues import DialogueRows, Row
-from beholder.types import Batch
+from beholder.tokenizers.dialogues import DialogueRows, Row, Turn
+from beholder.types import Batch, UserError
 
 
 @dataclass(frozen=True)
 class DialogueStream:
-    """Endless shuffled epochs over what is asked; each time another answer is drawn."""
+    """Endless shuffled epochs over what is asked; each time another answer is drawn. With shots, several stand in a
+    row, each an example for those after it."""
 
     asked: tuple[Asked, ...]
     seen: Seen
@@ -39,14 +40,33 @@ class DialogueStream:
         for epoch in np.unique(epochs):
             order = numpy_generator(self.seed, "epoch", int(epoch)).permutation(len(self.asked))
             chosen += [self.asked[place] for place in order[ranks[epochs == epoch]]]
-        turns = [one.turns(generator) for one in chosen]
+        num_each = 1 + int(generator.integers(0, self.settings.num_shots + 1))
+        groups = [chosen[first : first + num_each] for first in range(0, len(chosen), num_each)]
+        chosen, turns, written = [], [], []
+        for group in groups:
+            one, told, row = self._row(group, generator)
+            chosen.append(one)
+            turns.append(told)
+            written.append(row)
         is_sided = [any(tells_sides(text) for turn in listed for text in turn) for listed in turns]
         views = generator.integers(0, self.settings.num_views, len(chosen)) * ~np.array(is_sided)
         images = self.seen.shown(chosen, views)
         kept = generator.random(images.shape[:3]) >= self.settings.dropout
         kept &= generator.random(images.shape[:2])[..., None] >= self.settings.blank_share
         images = torch.where(torch.from_numpy(kept)[..., None], images, self.seen.mean)
-        return {**stacked([self.rows.write(listed) for listed in turns]), "images": images}
+        return {**stacked(written), "images": images}
+
+    def _row(self, group: Sequence[Asked], generator: np.random.Generator) -> tuple[Asked, list[Turn], Row]:
+        """All of them in one row, or as many of the last ones as fit."""
+        turns = [one.turns(generator) for one in group]
+        for first in range(len(group)):
+            told = [turn for listed in turns[first:] for turn in listed]
+            try:
+                return joined(group[first:]), told, self.rows.write(told)
+            except UserError:
+                if first == len(group) - 1:
+                    raise
+        raise AssertionError("a group has something in it")
 
 
 @dataclass(frozen=True)
