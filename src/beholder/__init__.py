@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from beholder.api import (
         adapt,
         anomaly,
+        answer,
         classify,
         complete,
         curate,
@@ -37,8 +38,9 @@ if TYPE_CHECKING:
     from beholder.types import Answer, UserError
 
 __all__ = [
-    "Answer", "UserError", "__version__", "adapt", "anomaly", "classify", "complete", "curate", "describe", "doctor",
-    "edit", "export_to_huggingface", "generate", "inpaint", "load", "pick", "scale_law", "search", "similarity", "tune",
+    "Answer", "UserError", "__version__", "adapt", "anomaly", "answer", "classify", "complete", "curate", "describe",
+    "doctor", "edit", "export_to_huggingface", "generate", "inpaint", "load", "pick", "scale_law", "search",
+    "similarity", "tune",
 ]  # fmt: skip
 
 

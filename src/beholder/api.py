@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from beholder.data.decode import Limits
+from beholder.data.dialogues import read_examples
 from beholder.inference.sampling import SamplingConfig
 from beholder.inference.unmask import UnmaskConfig
 from beholder.pretrained.bundle import Bundle
@@ -36,11 +37,14 @@ from beholder.tasks.masked_pictures import Wish
 from beholder.tasks.shared_space import open_space
 from beholder.tasks.similarity import classify_by_name
 from beholder.tasks.similarity import similarity as _similarity
+from beholder.tasks.talk import NUM_BEAMS, open_talker
+from beholder.tasks.talk import answer as _answer
+from beholder.tasks.talk import describe as _describe
 from beholder.types import Answer, UserError
 
 __all__ = [
-    "adapt", "anomaly", "classify", "complete", "curate", "describe", "doctor", "edit", "export_to_huggingface",
-    "generate", "inpaint", "load", "pick", "scale_law", "search", "similarity", "tune",
+    "adapt", "anomaly", "answer", "classify", "complete", "curate", "describe", "doctor", "edit",
+    "export_to_huggingface", "generate", "inpaint", "load", "pick", "scale_law", "search", "similarity", "tune",
 ]  # fmt: skip
 
 
@@ -88,15 +92,40 @@ def similarity(
 def describe(
     model: Model,
     images: Images,
-    candidates: str | Sequence[str],
+    candidates: str | Sequence[str] | None = None,
     device: str = "auto",
     *,
+    examples: str | Path | None = None,
+    beams: int = NUM_BEAMS,
     threads: int | None = None,
     max_pixels: int = 100_000_000,
 ) -> list[Answer]:
-    """Which of the candidates describes each image best: it as `label`, its cosine as `score`, the best five in
-    `details["ranking"]`. Arguments as for `classify`; the model has to read texts."""
-    return _compare(rank_descriptions, model, images, candidates, device, threads, max_pixels)
+    """A caption of each image as `label`, by a model that `train describe` made; `examples` is a table of images with
+    captions that it reads first. With `candidates`, by a model that reads texts: which of them describes each image
+    best, as `label`, its cosine as `score`, the best five in `details["ranking"]`. Arguments else as for `classify`."""
+    if candidates is not None:
+        return _compare(rank_descriptions, model, images, candidates, device, threads, max_pixels)
+    limits = Limits(max_pixels=max_pixels)
+    shots = [] if examples is None else read_examples(Path(examples), limits)
+    talker = open_talker(load(model) if isinstance(model, str | Path) else model, pick_device(device, threads))
+    return list(_describe(talker, images, limits, beams, shots))
+
+
+def answer(
+    model: Model,
+    images: Images,
+    question: str,
+    device: str = "auto",
+    *,
+    beams: int = NUM_BEAMS,
+    threads: int | None = None,
+    max_pixels: int = 100_000_000,
+) -> list[Answer]:
+    """An answer to the question about each image as `label`, by a model that `train describe` made of questions and
+    answers. Arguments else as for `classify`. Raises UserError for a question without words."""
+    loaded = load(model) if isinstance(model, str | Path) else model
+    talker = open_talker(loaded, pick_device(device, threads), "answer")
+    return list(_answer(talker, images, question, Limits(max_pixels=max_pixels), beams))
 
 
 def anomaly(

@@ -145,6 +145,7 @@ class TestARun:
         assert main(["describe", *images, "--model", str(finished[0]), "--json"]) == 0
         first, second = map(json.loads, capsys.readouterr().out.splitlines())
         assert first["label"] and "refused" in second
+        assert [one.label for one in beholder.describe(finished[0], images)] == [first["label"], None]
         assert main(["answer", images[0], "what is it?", "--model", str(finished[0])]) == 2
         assert "was trained to describe, not to answer" in capsys.readouterr().err
 
@@ -180,6 +181,8 @@ def test_questions_are_answered_by_looking(asked: Path, tmp_path: Path) -> None:
     assert next(answer(talker, picture, "What is it?")).label == "block"
     with pytest.raises(UserError, match="question is empty"):
         next(answer(talker, picture, f" {MARK} "))
+    (said,) = beholder.answer(tmp_path / "r", picture, "Which colour?", threads=1)
+    assert said.label == "blue"
     told = evaluate(tmp_path / "r", asked, device="cpu", threads=1)
     assert told["measure"] == "accuracy" and told["num_asked"] == 240
     assert told["looking_gains"]["interval"][0] > 0

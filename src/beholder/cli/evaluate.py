@@ -42,7 +42,7 @@ def evaluate(
 
     log = Log(as_json=json)
     results = run(
-        model, data, out=out, spoken=spoken, num_beams=beams, device=device, threads=threads, max_pixels=max_pixels,
+        model, data, out=out, spoken=spoken, beams=beams, device=device, threads=threads, max_pixels=max_pixels,
         log=log,
     )  # fmt: skip
     lines = []

@@ -50,8 +50,7 @@ def evaluate(
     *,
     out: str | Path | None = None,
     spoken: str | None = None,
-    num_beams: int = 3,
-    seed: int = 0,
+    beams: int = 3,
     device: str = "auto",
     threads: int | None = None,
     max_pixels: int = 100_000_000,
@@ -76,8 +75,8 @@ def evaluate(
     with log.progress("Ask", len(found.dialogues)) as advance:
         for dialogues in _batches(found.dialogues):
             some, pictures = _cases(talker, dialogues, samples, limits, refused)
-            texts = _say(talker, some, num_beams)
-            blank += _say(talker, [_blanked(talker, one) for one in some], num_beams)
+            texts = _say(talker, some, beams)
+            blank += _say(talker, [_blanked(talker, one) for one in some], beams)
             if space is not None and some:
                 clip.append(_clip_scores(space, pictures, texts))
             cases += some
@@ -87,7 +86,7 @@ def evaluate(
         log.warn(f"{one.key} is left out: {one.reason}")
     if not cases:
         raise UserError(f"{data}: none of {len(found.dialogues):,} images could be read; the reasons stand above.")
-    results, single = _score(ability, cases, said, blank, seed)
+    results, single = _score(ability, cases, said, blank)
     if clip:
         results["rows"]["model"]["clip_score"] = float(np.concatenate(clip).mean())
     results |= {"model": str(model), "data": str(data), "num_asked": len(cases), "num_refused": len(refused)}
@@ -141,10 +140,10 @@ def _say(talker: Talker, cases: Sequence[_Case], num_beams: int) -> list[str]:
 
 
 def _score(
-    ability: str, cases: Sequence[_Case], said: Sequence[str], blank: Sequence[str], seed: int
+    ability: str, cases: Sequence[_Case], said: Sequence[str], blank: Sequence[str]
 ) -> tuple[dict[str, Any], Float[np.ndarray, " n"]]:
     """Scores of the set, JSON values, and of each."""
-    generator, right = numpy_generator(seed, "bootstrap"), [one.right for one in cases]
+    generator, right = numpy_generator(0, "bootstrap"), [one.right for one in cases]
     if ability == "describe":
         own, without = score_captions(said, right), score_captions(blank, right)
         single, other = own.cider_of, without.cider_of
