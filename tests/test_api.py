@@ -26,17 +26,6 @@ NAMED_APART = (
 )  # fmt: skip
 RECIPES_ONLY = {"train", "evaluate"}
 """`beholder.evaluate` is a package; its function is that of the recipe."""
-    "classify",
-    "anomaly",
-    "similarity",
-    "describe",
-    "answer",
-    "complete",
-    "generate",
-    "inpaint",
-    "edit",
-    "train",
-)
 FUNCTIONS = sorted(name for name in beholder.__all__ if name[0].islower())
 
 
