@@ -43,7 +43,9 @@ from beholder.types import UserError
 
 pytest.importorskip("pycocoevalcap", reason="beholder[metrics] is not installed")
 CPU = pick_device("cpu", 1)
-QUICK = DescribeTraining(size="debug", budget="150 steps", batch_size=16, lr=8e-3, num_beams=2, num_judged=24, side=2)
+QUICK = DescribeTraining(
+    size="debug", budget="150 steps", batch_size=16, lr=8e-3, num_beams=2, num_judged=24, side=2, num_shots=0
+)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -33,8 +33,7 @@ def describe(
     candidates
         A text file with one description a line, to be ranked.
     examples
-        A table of images with captions that the model reads first; one that was trained with --num-shots learns from
-        them how to say it.
+        A table of images with captions that the model reads first, and in whose manner it then speaks.
     count
         How many candidates are told of each image.
     beams

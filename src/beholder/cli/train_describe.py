@@ -18,7 +18,7 @@ def train_describe(
     size: Literal["tiny", "small"] = "tiny",
     budget: str = "8m",
     language_share: float = 0.25,
-    num_shots: int = 0,
+    num_shots: int = 4,
     spoken: str | None = None,
     batch_size: int = 32,
     seed: Seed = 0,
@@ -53,7 +53,7 @@ def train_describe(
     language_share
         Of the budget, in addition to it, for an own language model to learn the texts alone first.
     num_shots
-        Most examples that stand before a question in training: with 4, the model can be shown four when it is asked.
+        Most examples that stand before a question in training, and that the model can be shown when it is asked.
     spoken
         The language of the captions, where a table has several: zh takes the column captions_zh.
     batch_size

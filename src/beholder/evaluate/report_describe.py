@@ -154,7 +154,7 @@ def _card(record: Mapping[str, Any], album: Album) -> Markup:
     own = words(said, _MODEL) or ""
     question = words(record, "question")
     lines: list[Child] = [tag("span", question, class_="quiet") if question else None]
-    lines.append(tag("span", own or "(nothing)", class_="answer"))
+    lines.append(tag("b", own or "(nothing)"))
     lines.append(tag("span", f"without looking: {words(said, _BLANK) or '(nothing)'}", class_="quiet"))
     lines += [tag("span", f"people: {text}", class_="quiet") for text in texts(record, "right")[:1]]
     picture = show(album, record.get("picture"), f"Held-out image: {own}")

@@ -49,9 +49,9 @@ class DescribeTraining:
     """Share of an image's tokens that a step does not see."""
     blank_share: float = 0.1
     """Of images that are not shown at all, so that the model knows what to say without looking."""
-    num_shots: int = 0
+    num_shots: int = 4
     """Most examples that stand before a question in training, so that the model can be shown some when it is asked
-    (Flamingo: 4 and more)."""
+    (Flamingo: 4 and more). With few images it also learns more from such rows: docs/benchmarks.md."""
     num_beams: int = 3
     num_judged: int = 300
     """Most held-out images, or questions, that tell the result."""
