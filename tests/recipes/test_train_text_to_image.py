@@ -214,7 +214,7 @@ class TestARun:
         for row in judged["rows"].values():
             low, high = row["preferred"]["interval"]
             assert low <= row["preferred"]["value"] <= high
-            assert row["gain"]["value"] == pytest.approx(row["own"] - row["others"])
+            assert row["gain"]["value"] == pytest.approx(row["own"] - row["others"], abs=1e-6)
 
     def test_stopping_and_going_on_equals_not_stopping(
         self, finished: tuple[Path, dict[str, Any], TextToImageTraining], pairs: Path, codec: Part,
