@@ -11,12 +11,13 @@ from beholder.evaluate.chart_tables import data_table
 from beholder.evaluate.markup import Child, Markup, tag
 from beholder.evaluate.report import render_page
 from beholder.evaluate.report_data import data_section
+from beholder.evaluate.report_opening import in_brackets, opening_of, weights_figure
 from beholder.evaluate.report_pictures import Album, open_album, show
 from beholder.evaluate.report_run import cost_section, glossary_section, settings_section
 from beholder.evaluate.report_section import Section, note, prose, section
 from beholder.evaluate.report_training import training_section
 from beholder.evaluate.report_values import dig, elements, interval, number, records, say_count, say_percent, words
-from beholder.evaluate.report_verdict import cost_figure, figure, images_figure, kicker
+from beholder.evaluate.report_verdict import cost_figure, figure, images_figure
 from beholder.runtime.files import write_text
 
 _MINUS = "\N{MINUS SIGN}"
@@ -108,26 +109,16 @@ def _mark(results: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _opening(results: Mapping[str, Any]) -> Markup:
-    colour, sign, title = _mark(results)
-    finding, _, aside = headline(results).partition(" (")
     gain = number(results, "judged", "nats", "gain_over_others", "value")
     shown = [
         images_figure(results),
         figure("Caption tells", f"{gain:+.3f}".replace("-", _MINUS), "nats a code: own caption beside another's")
         if gain is not None
         else None,
-        figure("Weights", f"{(number(results, 'training', 'parameters') or 0) / 1e6:.1f}", "million, in what draws"),
+        weights_figure(results, "million, in what draws"),
         cost_figure(results),
     ]
-    return tag(
-        "header",
-        kicker(results),
-        tag("p", tag("span", sign, class_="sign", aria_hidden="true"), title, class_="mark"),
-        tag("h1", prose(finding.rstrip(".") + ("" if aside else ".")), " ",
-            tag("span", prose(f"({aside}"), class_="aside") if aside else None),
-        tag("dl", [one for one in shown if one is not None], class_="figures"),
-        class_=f"opening {colour}",
-    )  # fmt: skip
+    return opening_of(results, _mark(results), *in_brackets(headline(results)), shown)
 
 
 def _pictures_section(results: Mapping[str, Any], album: Album) -> Section | None:

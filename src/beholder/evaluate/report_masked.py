@@ -10,12 +10,13 @@ from beholder.evaluate.chart_tables import data_table
 from beholder.evaluate.markup import Child, Markup, tag
 from beholder.evaluate.report import render_page
 from beholder.evaluate.report_data import data_section
+from beholder.evaluate.report_opening import after_semicolon, opening_of
 from beholder.evaluate.report_pictures import Album, open_album, show
 from beholder.evaluate.report_run import cost_section, glossary_section, settings_section
-from beholder.evaluate.report_section import Section, note, part, prose, section
+from beholder.evaluate.report_section import Section, note, part, section
 from beholder.evaluate.report_training import training_section
 from beholder.evaluate.report_values import dig, interval, number, records, say_count, say_percent, words
-from beholder.evaluate.report_verdict import cost_figure, figure, images_figure, kicker
+from beholder.evaluate.report_verdict import cost_figure, figure, images_figure
 from beholder.runtime.files import write_text
 
 _MINUS = "\N{MINUS SIGN}"
@@ -97,8 +98,6 @@ def _mark(results: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _opening(results: Mapping[str, Any]) -> Markup:
-    colour, sign, title = _mark(results)
-    finding, _, aside = headline(results).partition("; ")
     classes, copied = dig(results, "judged", "classes"), number(results, "judged", "samples", "nearest", "share_copied")
     shown = [
         images_figure(results),
@@ -112,14 +111,7 @@ def _opening(results: Mapping[str, Any]) -> Markup:
         else None,
         cost_figure(results),
     ]
-    return tag(
-        "header",
-        kicker(results),
-        tag("p", tag("span", sign, class_="sign", aria_hidden="true"), title, class_="mark"),
-        tag("h1", prose(finding + "."), " ", tag("span", prose(aside[:1].upper() + aside[1:]), class_="aside")),
-        tag("dl", [one for one in shown if one is not None], class_="figures"),
-        class_=f"opening {colour}",
-    )
+    return opening_of(results, _mark(results), *after_semicolon(headline(results)), shown)
 
 
 def _holes_section(results: Mapping[str, Any]) -> Section:

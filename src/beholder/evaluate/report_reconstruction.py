@@ -10,9 +10,10 @@ from beholder.evaluate.chart_tables import data_table
 from beholder.evaluate.markup import Child, Markup, tag
 from beholder.evaluate.report import render_page
 from beholder.evaluate.report_data import data_section
+from beholder.evaluate.report_opening import in_brackets, opening_of
 from beholder.evaluate.report_pictures import Album, open_album, show
 from beholder.evaluate.report_run import cost_section, glossary_section, settings_section
-from beholder.evaluate.report_section import Section, name_of, note, part, prose, section
+from beholder.evaluate.report_section import Section, name_of, note, part, section
 from beholder.evaluate.report_training import training_section
 from beholder.evaluate.report_values import (
     dig,
@@ -25,7 +26,7 @@ from beholder.evaluate.report_values import (
     say_score,
     words,
 )
-from beholder.evaluate.report_verdict import cost_figure, figure, images_figure, kicker
+from beholder.evaluate.report_verdict import cost_figure, figure, images_figure
 from beholder.runtime.files import write_text
 
 _GLOSSARY = (
@@ -84,8 +85,6 @@ def headline(figures: Mapping[str, Any]) -> str:
 
 def _opening(results: Mapping[str, Any]) -> Markup:
     figures = dig(results, "reconstruction")
-    colour, sign, title = _mark(figures)
-    finding, _, aside = headline(figures).partition(" (")
     gain = number(figures, "gain_over_shrunk", "value")
     details = (
         f"Shrunk to one pixel a code and enlarged again, which keeps more bits, the same pictures have "
@@ -105,15 +104,7 @@ def _opening(results: Mapping[str, Any]) -> Markup:
         ),
         cost_figure(results),
     ]
-    return tag(
-        "header",
-        kicker(results),
-        tag("p", tag("span", sign, class_="sign", aria_hidden="true"), title, class_="mark"),
-        tag("h1", prose(finding + "."), " ", tag("span", prose(f"({aside}"), class_="aside") if aside else None),
-        tag("p", prose(details), class_="details"),
-        tag("dl", [one for one in shown if one is not None], class_="figures"),
-        class_=f"opening {colour}",
-    )
+    return opening_of(results, _mark(figures), *in_brackets(headline(figures)), shown, details)
 
 
 def _around(figures: Mapping[str, Any], name: str) -> str:

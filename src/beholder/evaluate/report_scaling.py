@@ -11,6 +11,7 @@ from beholder.evaluate.charts import Axes, Line, line_chart, swatch
 from beholder.evaluate.markup import Child, Markup, tag
 from beholder.evaluate.report import render_page
 from beholder.evaluate.report_data import data_section
+from beholder.evaluate.report_opening import after_semicolon, opening_of
 from beholder.evaluate.report_pictures import open_album
 from beholder.evaluate.report_run import cost_section, glossary_section, settings_section
 from beholder.evaluate.report_section import Section, note, part, prose, section
@@ -26,7 +27,7 @@ from beholder.evaluate.report_values import (
     say_things,
     words,
 )
-from beholder.evaluate.report_verdict import cost_figure, figure, kicker
+from beholder.evaluate.report_verdict import cost_figure, figure
 from beholder.runtime.files import write_text
 
 _HELD, _MISSED = ("helped", "▲", "Foretold"), ("hurt", "▼", "Not as foretold")
@@ -104,8 +105,6 @@ def _opening(results: Mapping[str, Any]) -> Markup:
     if isinstance(told, Mapping):
         held = _HELD if told.get("is_telling") else _WEAK
         mark = _FLAT if not dig(results, "law", "falls") else held if told.get("is_met") else _MISSED
-    colour, sign, title = mark
-    finding, _, aside = headline(results).partition("; ")
     ends = interval(results, "law", "intervals", "exponent")
     shown = [
         figure(
@@ -122,14 +121,7 @@ def _opening(results: Mapping[str, Any]) -> Markup:
         ),
         cost_figure(results),
     ]
-    return tag(
-        "header",
-        kicker(results),
-        tag("p", tag("span", sign, class_="sign", aria_hidden="true"), title, class_="mark"),
-        tag("h1", prose(finding.rstrip(".") + "."), " ", tag("span", prose(_capital(aside)), class_="aside")),
-        tag("dl", [one for one in shown if one is not None], class_="figures"),
-        class_=f"opening {colour}",
-    )
+    return opening_of(results, mark, *after_semicolon(headline(results)), shown)
 
 
 def _span(results: Mapping[str, Any]) -> str:

@@ -11,9 +11,10 @@ from beholder.evaluate.charts import Axes, Line, line_chart, swatch
 from beholder.evaluate.markup import Child, Markup, tag
 from beholder.evaluate.report import render_page
 from beholder.evaluate.report_data import data_section
+from beholder.evaluate.report_opening import after_semicolon, opening_of, weights_figure
 from beholder.evaluate.report_pictures import Album, open_album, show
 from beholder.evaluate.report_run import cost_section, glossary_section, settings_section
-from beholder.evaluate.report_section import Section, note, part, prose, section
+from beholder.evaluate.report_section import Section, note, part, section
 from beholder.evaluate.report_training import training_section
 from beholder.evaluate.report_values import (
     counts,
@@ -25,7 +26,7 @@ from beholder.evaluate.report_values import (
     say_percent,
     words,
 )
-from beholder.evaluate.report_verdict import cost_figure, figure, images_figure, kicker
+from beholder.evaluate.report_verdict import cost_figure, figure, images_figure
 from beholder.runtime.files import write_text
 
 _COLOURS = ("generic", "adapted", "other", "last-layer", "trivial", "plain")
@@ -104,8 +105,6 @@ def _opening(results: Mapping[str, Any]) -> Markup:
     tasks = _tasks(results)
     num_won = sum(map(_is_ahead, tasks.values()))
     mark = _ALL if num_won == len(tasks) else _SOME if 2 * num_won >= len(tasks) else _FEW
-    colour, sign, title = mark if tasks else _UNJUDGED
-    finding, _, aside = headline(results).partition("; ")
     classes = dig(results, "judged", "classes")
     plain = number(results, "judged", "plain_nats")
     shown = [
@@ -118,26 +117,10 @@ def _opening(results: Mapping[str, Any]) -> Markup:
             f"{number(classes, 'chance') or 0:.0%}",
         )
         if isinstance(classes, Mapping)
-        else figure(
-            "Weights",
-            f"{(number(results, 'training', 'parameters') or 0) / 1e6:.1f}",
-            "million, in the model of sentences",
-        ),
+        else weights_figure(results, "million, in the model of sentences"),
         cost_figure(results),
     ]
-    return tag(
-        "header",
-        kicker(results),
-        tag("p", tag("span", sign, class_="sign", aria_hidden="true"), title, class_="mark"),
-        tag(
-            "h1",
-            prose(finding.rstrip(".") + "."),
-            " ",
-            tag("span", prose(aside[:1].upper() + aside[1:]), class_="aside"),
-        ),
-        tag("dl", [one for one in shown if one is not None], class_="figures"),
-        class_=f"opening {colour}",
-    )
+    return opening_of(results, mark if tasks else _UNJUDGED, *after_semicolon(headline(results)), shown)
 
 
 def _scores_section(results: Mapping[str, Any]) -> Section | None:
