@@ -158,14 +158,14 @@ class TestARun:
         (others / "0000.png").write_bytes(b"no picture")
         (others / "0001.png").unlink()
         told = evaluate(finished[0], others, out=tmp_path / "said.jsonl", device="cpu", threads=1)
-        assert told["num_asked"] == 22 and told["num_refused"] == 2 and told["measure"] == "cider"
+        assert told["num_judged"] == 22 and told["num_refused"] == 2 and told["measure"] == "cider"
         said = [json.loads(line) for line in (tmp_path / "said.jsonl").read_text(encoding="utf-8").splitlines()]
         assert [one["cider"] for one in said] == sorted(one["cider"] for one in said) and len(said) == 22
         talker = open_talker(beholder.load(finished[0]), CPU)
         alone = {one["images"][0]: next(describe(talker, others / one["images"][0])).label for one in said}
         assert alone == {one["images"][0]: one["said"] for one in said}
-        low, high = told["looking_gains"]["interval"]
-        assert low <= told["looking_gains"]["value"] <= high and told["looking_gains"]["value"] > 0.2
+        gain = told["rows"]["model, image blanked"]["behind"]
+        assert gain["interval"][0] <= gain["value"] <= gain["interval"][1] and gain["value"] > 0.2
         assert main(["evaluate", str(finished[0]), "--data", str(others), "--json", "--threads", "1"]) == 0
         last = json.loads(capsys.readouterr().out.splitlines()[-1])
         assert last["rows"]["model"]["cider"] == pytest.approx(told["rows"]["model"]["cider"])
@@ -186,8 +186,8 @@ def test_questions_are_answered_by_looking(asked: Path, tmp_path: Path) -> None:
     (said,) = beholder.answer(tmp_path / "r", picture, "Which colour?", threads=1)
     assert said.label == "blue"
     told = evaluate(tmp_path / "r", asked, device="cpu", threads=1)
-    assert told["measure"] == "accuracy" and told["num_asked"] == 240
-    assert told["looking_gains"]["interval"][0] > 0
+    assert told["measure"] == "accuracy" and told["num_judged"] == 240
+    assert told["rows"]["model, image blanked"]["behind"]["interval"][0] > 0
     seen = talker.see([picture])
     with pytest.raises(UserError, match="shows 2 images and 1 are given"):
         talker.say([Asking(seen, f"{MARK} {MARK} which colour?")])

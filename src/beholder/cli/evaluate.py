@@ -47,8 +47,10 @@ def evaluate(
     )  # fmt: skip
     lines = []
     for name, row in results["rows"].items():
-        lines.append(f"{name}: " + ", ".join(f"{key} {value:.3f}" for key, value in row.items()))
-    gain = results["looking_gains"]
-    low, high = gain["interval"]
-    lines.append(f"looking gains {gain['value']:+.3f} {results['measure']} (95 % interval {low:+.3f} to {high:+.3f})")
+        scores = ", ".join(f"{key} {value:.3f}" for key, value in row.items() if isinstance(value, float))
+        lines.append(f"{name}: {scores}")
+        if "behind" in row:
+            low, high = row["behind"]["interval"]
+            told = f"{row['behind']['value']:+.3f} {results['measure']} (95 % interval {low:+.3f} to {high:+.3f})"
+            lines.append(f"looking gains {told}")
     log.result(results, "\n".join(lines))

@@ -30,6 +30,11 @@ class Conversation:
     reason: str | None = None
 
 
+def without_marks(question: str) -> str:
+    """Its words alone, with single spaces."""
+    return " ".join(question.replace(MARK, " ").split())
+
+
 def find_conversations(path: Path) -> Path | None:
     """The file with conversations: this one, or the only json of this folder that has some."""
     if path.is_file():

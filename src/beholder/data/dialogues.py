@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from beholder.data.conversations import MARK, find_conversations, read_conversations
+from beholder.data.conversations import MARK, find_conversations, read_conversations, without_marks
 from beholder.data.decode import Limits, Unreadable, decode
 from beholder.data.foreign import find_masks
 from beholder.data.listing import Listing, Refused, list_files
@@ -187,8 +187,7 @@ def _find_in(table: Table, names: Iterable[str], language: str | None) -> str | 
 
 
 def _asked(question: Any, answers: Any) -> Exchange:
-    text = " ".join((cell_text(question) or "").replace(MARK, " ").split())
-    return Exchange(f"{MARK} {text}".strip(), _texts(answers))
+    return Exchange(f"{MARK} {without_marks(cell_text(question) or '')}".strip(), _texts(answers))
 
 
 def _texts(value: Any) -> tuple[str, ...]:

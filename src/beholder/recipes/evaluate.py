@@ -5,27 +5,24 @@ beholder evaluate runs/describe --data mine.jsonl --out said.jsonl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from beholder.data.conversations import MARK
+from beholder.data.conversations import MARK, without_marks
 from beholder.data.decode import Limits, Unreadable, decode
 from beholder.data.dialogues import Dialogue, read_dialogues
 from beholder.data.listing import Refused
-from beholder.evaluate.resample import mean_interval
-from beholder.metrics.captions import answer_accuracy, fluency, score_captions
 from beholder.pretrained.embedded import DEFAULT_PAIRS
 from beholder.pretrained.load import load
+from beholder.recipes.describe.judge import BLANK, MODEL, judge, worst_first
 from beholder.runtime.device import Device, pick_device
 from beholder.runtime.files import told_kindly, write_text
 from beholder.runtime.log import Log, counted
-from beholder.runtime.seed import numpy_generator
 from beholder.tasks.shared_space import SharedSpace, open_space
 from beholder.tasks.talk import Asking, Talker, open_talker
 from beholder.types import Sample, UserError
@@ -70,31 +67,33 @@ def evaluate(
     talker = open_talker(load(model), picked, ability)
     space = _space(picked) if ability == "describe" else None
     refused = list(found.source.refused)
-    cases, said, blank, clip = [], [], [], []
     samples = {sample.key: sample for sample in found.source.samples}
+    cases: list[_Case] = []
+    by: dict[str, list[str]] = {MODEL: [], BLANK: []}
+    clip: list[Float[np.ndarray, " n"]] = []
     with log.progress("Ask", len(found.dialogues)) as advance:
         for dialogues in _batches(found.dialogues):
             some, pictures = _cases(talker, dialogues, samples, limits, refused)
-            texts = _say(talker, some, beams)
-            blank += _say(talker, [_blanked(talker, one) for one in some], beams)
+            said = talker.say([one.asking for one in some], beams)
+            by[MODEL] += said
+            by[BLANK] += talker.say([_blanked(talker, one.asking) for one in some], beams)
             if space is not None and some:
-                clip.append(_clip_scores(space, pictures, texts))
+                clip.append(_clip_scores(space, pictures, said))
             cases += some
-            said += texts
             advance(len(dialogues))
     for one in refused:
         log.warn(f"{one.key} is left out: {one.reason}")
     if not cases:
         raise UserError(f"{data}: none of {len(found.dialogues):,} images could be read; the reasons stand above.")
-    results, single = _score(ability, cases, said, blank)
+    judged = judge(found.kind, by, [one.right for one in cases], seed=0)
     if clip:
-        results["rows"]["model"]["clip_score"] = float(np.concatenate(clip).mean())
-    results |= {"model": str(model), "data": str(data), "num_asked": len(cases), "num_refused": len(refused)}
+        judged["rows"][MODEL]["clip_score"] = float(np.concatenate(clip).mean())
     if out is not None:
         with told_kindly(Path(out)):
-            write_text(Path(out), _lines(cases, said, blank, single, results["measure"]))
+            write_text(Path(out), worst_first(_lines(cases, by), judged))
     log.stage("Asked", f"{counted(len(cases), 'image' if ability == 'describe' else 'question')}")
-    return results
+    told = {name: value for name, value in judged.items() if name != "single"}
+    return {"model": str(model), "data": str(data), "num_refused": len(refused), **told}
 
 
 def _batches(dialogues: Sequence[Dialogue]) -> Iterator[Sequence[Dialogue]]:
@@ -125,40 +124,9 @@ def _cases(
     return cases, pictures
 
 
-def _blanked(talker: Talker, case: _Case) -> _Case:
+def _blanked(talker: Talker, asking: Asking) -> Asking:
     """The same before the mean of what the model learned from."""
-    mean = talker.model.speaker.seen_mean.cpu()
-    asking = Asking(mean.expand_as(case.asking.seen), case.asking.question, case.asking.before)
-    return _Case(case.images, asking, case.right)
-
-
-def _say(talker: Talker, cases: Sequence[_Case], num_beams: int) -> list[str]:
-    said: list[str] = []
-    for first in range(0, len(cases), _AT_ONCE):
-        said += talker.say([one.asking for one in cases[first : first + _AT_ONCE]], num_beams)
-    return said
-
-
-def _score(
-    ability: str, cases: Sequence[_Case], said: Sequence[str], blank: Sequence[str]
-) -> tuple[dict[str, Any], Float[np.ndarray, " n"]]:
-    """Scores of the set, JSON values, and of each."""
-    generator, right = numpy_generator(0, "bootstrap"), [one.right for one in cases]
-    if ability == "describe":
-        own, without = score_captions(said, right), score_captions(blank, right)
-        single, other = own.cider_of, without.cider_of
-        rows = {"model": {**own.told(), **fluency(said)}, "model, image blanked": without.told()}
-    else:
-        single, other = answer_accuracy(said, right), answer_accuracy(blank, right)
-        rows = {"model": {"accuracy": float(single.mean())}, "model, image blanked": {"accuracy": float(other.mean())}}
-    gain = single - other
-    results = {
-        "measure": "cider" if ability == "describe" else "accuracy",
-        "rows": rows,
-        "interval": mean_interval(single, generator),
-        "looking_gains": {"value": float(gain.mean()), "interval": mean_interval(gain, generator)},
-    }
-    return results, single
+    return replace(asking, seen=talker.model.speaker.seen_mean.cpu().expand_as(asking.seen))
 
 
 def _space(device: Device) -> SharedSpace | None:
@@ -175,20 +143,15 @@ def _clip_scores(space: SharedSpace, pictures: Sequence[np.ndarray], texts: Sequ
     return _CLIP_WEIGHT * (points * words).sum(1).clamp_min(0).numpy()
 
 
-def _lines(
-    cases: Sequence[_Case], said: Sequence[str], blank: Sequence[str], single: Float[np.ndarray, " n"], measure: str
-) -> str:
-    """Everything that was said as JSON lines, the worst first."""
-    lines = []
-    for place in np.argsort(single, kind="stable").tolist():
-        question = " ".join(cases[place].asking.question.replace(MARK, " ").split())
-        line = {
-            "images": list(cases[place].images),
-            "question": question or None,
-            "said": said[place],
-            "without_looking": blank[place],
-            "right": list(cases[place].right),
-            measure: round(float(single[place]), 4),
+def _lines(cases: Sequence[_Case], by: dict[str, list[str]]) -> list[dict[str, Any]]:
+    """What was said to each."""
+    return [
+        {
+            "images": list(one.images),
+            "question": without_marks(one.asking.question) or None,
+            "said": said,
+            "without_looking": blank,
+            "right": list(one.right),
         }
-        lines.append(json.dumps(line, ensure_ascii=False))
-    return "\n".join(lines) + "\n"
+        for one, said, blank in zip(cases, by[MODEL], by[BLANK], strict=True)
+    ]

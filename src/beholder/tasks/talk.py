@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from beholder.data.conversations import MARK
+from beholder.data.conversations import MARK, without_marks
 from beholder.data.decode import Limits
 from beholder.inference.beams import BeamConfig, search_beams
 from beholder.models.describer import Describer
@@ -26,6 +26,7 @@ from beholder.tokenizers.text import Words
 from beholder.types import Answer, UserError
 
 NUM_BEAMS, NUM_TOKENS = 3, 40
+_ASKED_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -64,27 +65,37 @@ class Talker:
         with self.device.autocast():
             return self.model.see(pixels).float().cpu()
 
-    def say(self, asked: Sequence[Asking], num_beams: int = NUM_BEAMS, num_tokens: int = NUM_TOKENS) -> list[str]:
-        """What the model says to each.
+    def say(
+        self,
+        asked: Sequence[Asking],
+        num_beams: int = NUM_BEAMS,
+        num_tokens: int = NUM_TOKENS,
+        on_said: Callable[[int], None] = lambda count: None,
+    ) -> list[str]:
+        """What the model says to each; `on_said` is told of so many at a time.
 
-        Raises UserError for what does not fit into the model.
+        Raises UserError for what does not fit into the model, and where a place has no image or an image no place.
         """
-        if not asked:
-            return []
-        rows = self.rows
-        prompts = [rows.prompt(one.question, one.before, num_tokens) for one in asked]
-        for one, row in zip(asked, prompts, strict=True):
-            if row.num_images != len(one.seen):
-                raise UserError(
-                    f"The question shows {row.num_images:,} images and {len(one.seen):,} are given; write {MARK} for "
-                    "each."
-                )
-        images = _stacked([one.seen for one in asked])
-        config = BeamConfig(num_beams, num_tokens, stops=(rows.end,))
-        with self.device.autocast():
-            told = search_beams(WithImages(self.model.speaker, images), [row.tokens for row in prompts], config)
-        kept = [tokens[:-1] if tokens and tokens[-1] == rows.end else tokens for tokens in told]
-        return [self.words.decode(tokens).strip() for tokens in kept]
+        prompts, end = [self._prompt(one, num_tokens) for one in asked], self.rows.end
+        config = BeamConfig(num_beams, num_tokens, stops=(end,))
+        said: list[str] = []
+        for first in range(0, len(asked), _ASKED_AT_ONCE):
+            some = slice(first, first + _ASKED_AT_ONCE)
+            seeing = WithImages(self.model.speaker, _stacked([one.seen for one in asked[some]]))
+            with self.device.autocast():
+                told = search_beams(seeing, prompts[some], config)
+            said += [self.words.decode([token for token in row if token != end]).strip() for row in told]
+            on_said(len(told))
+        return said
+
+    def _prompt(self, asking: Asking, num_tokens: int) -> list[int]:
+        row = self.rows.prompt(asking.question, asking.before, num_tokens)
+        if row.num_images != len(asking.seen):
+            raise UserError(
+                f"The question shows {row.num_images:,} images and {len(asking.seen):,} are given; write {MARK} for "
+                "each."
+            )
+        return row.tokens
 
 
 def open_talker(model: Bundle | Foreign | Part, device: Device, ability: str = "describe") -> Talker:
@@ -128,7 +139,7 @@ def answer(
     num_beams: int = NUM_BEAMS,
 ) -> Iterator[Answer]:
     """An answer about each image as `label`. Raises UserError for a question without words."""
-    if not question.replace(MARK, " ").strip():
+    if not without_marks(question):
         raise UserError("The question is empty; write what you want to know of the image.")
     asked = question if MARK in question else f"{MARK} {question}"
     yield from _each(talker, images, asked, limits or Limits(), num_beams)

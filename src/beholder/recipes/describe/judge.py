@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,6 @@ from beholder.tasks.talk import Asking, Talker
 MODEL, BLANK, OTHERS = "model", "model, image blanked", "model, another image"
 NEAREST, CONSENSUS, ALWAYS = "nearest image's", "best of the 5 nearest images'", "always the same"
 QUESTION = "most frequent for the question"
-_AT_ONCE = 16
 _NUM_NEAR = 5
 
 
@@ -92,43 +92,47 @@ def _before(
     ]
 
 
-def judge(material: Material, said: Said, seed: int) -> dict[str, Any]:
-    """Scores of each, and by how much the model is ahead, with intervals over images; JSON values."""
+def judge(kind: str, by: Mapping[str, list[str]], references: Sequence[Sequence[str]], seed: int) -> dict[str, Any]:
+    """Scores of what each said, and by how much the model is ahead of it, with intervals over what was asked; JSON
+    values. `kind` is that of the data; "single" are the model's scores one by one."""
     generator = numpy_generator(seed, "bootstrap")
-    measure = "cider" if material.kind == "captions" else "accuracy"
+    measure = "cider" if kind == "captions" else "accuracy"
     rows: dict[str, dict[str, Any]] = {}
     single: dict[str, Float[np.ndarray, " n"]] = {}
-    for name, texts in said.by.items():
+    for name, texts in by.items():
         if measure == "cider":
-            scores = score_captions(texts, said.references)
+            scores = score_captions(texts, references)
             rows[name], single[name] = {**scores.told(), **fluency(texts)}, scores.cider_of
         else:
-            single[name] = answer_accuracy(texts, said.references)
+            single[name] = answer_accuracy(texts, references)
             rows[name] = {"accuracy": float(single[name].mean())}
-    for name in rows:
-        if name != MODEL:
+    for name, row in rows.items():
+        if name == MODEL:
+            row["interval"] = mean_interval(single[MODEL], generator)
+        else:
             gain = single[MODEL] - single[name]
-            rows[name]["behind"] = {"value": float(gain.mean()), "interval": list(mean_interval(gain, generator))}
-    rows[MODEL]["interval"] = list(mean_interval(single[MODEL], generator))
-    return {"measure": measure, "num_judged": len(said.asked), "rows": rows, "single": single[MODEL].tolist()}
+            row["behind"] = {"value": float(gain.mean()), "interval": mean_interval(gain, generator)}
+    return {"measure": measure, "num_judged": len(references), "rows": rows, "single": single[MODEL].tolist()}
+
+
+def worst_first(said: Sequence[Mapping[str, Any]], judged: Mapping[str, Any]) -> str:
+    """Everything that was said as JSON lines, each with its score."""
+    order = np.argsort(judged["single"], kind="stable").tolist()
+    lines = [{**said[place], judged["measure"]: round(judged["single"][place], 4)} for place in order]
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
 
 
 def _say(
     sitting: Sitting[DescribeTraining], talker: Talker, asked: Sequence[Asked], images: Float[torch.Tensor, "B I S C"],
     before: Sequence[tuple[Float[torch.Tensor, "J S C"], tuple[tuple[str, str], ...]]] = (),
 ) -> list[str]:  # fmt: skip
-    said: list[str] = []
+    askings = []
+    for at, one in enumerate(asked):
+        own = images[at, : len(one.images)]
+        shown, turns = before[at] if before else (own[:0], ())
+        askings.append(Asking(torch.cat([shown, own]), one.exchanges[0].question, turns))
     with sitting.log.progress("Judge", len(asked)) as advance:
-        for first in range(0, len(asked), _AT_ONCE):
-            some = asked[first : first + _AT_ONCE]
-            askings = []
-            for at, one in enumerate(some, start=first):
-                own, question = images[at, : len(one.images)], one.exchanges[0].question
-                shown, turns = before[at] if before else (own[:0], ())
-                askings.append(Asking(torch.cat([shown, own]), question, turns))
-            said += talker.say(askings, sitting.settings.num_beams)
-            advance(len(some))
-    return said
+        return talker.say(askings, sitting.settings.num_beams, on_said=advance)
 
 
 def _without_a_model(asked: Sequence[Asked], known: Sequence[Asked], seen: Seen) -> dict[str, list[str]]:

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from beholder.data.conversations import without_marks
 from beholder.data.curate import curate
 from beholder.data.dialogues import Dialogue, Dialogues, Exchange, read_dialogues
 from beholder.data.split import combine_groups
@@ -63,7 +64,7 @@ class Material:
             text
             for one in self.asked["train"]
             for exchange in one.exchanges
-            for text in ((exchange.question.replace("<image>", " ").strip(), *exchange.answers))
+            for text in (without_marks(exchange.question), *exchange.answers)
             if text
         )
 
@@ -98,10 +99,11 @@ def gather(sitting: Sitting[DescribeTraining], language: str | None) -> Material
         raise UserError(f"{sitting.data} says one thing only, {next(iter(answers))!r}; give answers that differ.")
     facts = {
         "description": found.source.description,
-        "num_images": len(samples),
+        "num_found": len(samples) + len(curation.quarantine),
+        "num_kept": len(samples),
         "num_quarantined": len(curation.quarantine),
+        "split": {name: len({row for one in asked[name] for row in one.images}) for name in _PARTS},
         "notes": [*found.source.notes, *curation.notes],
-        "parts": {name: len(asked[name]) for name in _PARTS},
     }
     return Material(found.source.description, found.kind, samples, asked, facts)
 

@@ -113,7 +113,7 @@ def _run(sitting: Sitting[DescribeTraining], asked: dict[str, Any]) -> dict[str,
     talker = Talker(model, eye.pixels, tongue.words, device, _CAN[material.kind])
     with run.charged("judging"):
         said = say_all(sitting, material, seen, talker)
-        judged = run.stage("judged", lambda: judge(material, said, sitting.seed))
+        judged = run.stage("judged", lambda: judge(material.kind, said.by, said.references, sitting.seed))
     return tell(sitting, asked, Finished(material, talker, eye.is_embedded, story, judged, said, timed))
 
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from beholder.data.conversations import MARK
+from beholder.data.conversations import without_marks
 from beholder.data.decode import decode
 from beholder.evaluate.report_describe import headline, write_describe_report
 from beholder.pretrained.describer_folder import save_describer
 from beholder.pretrained.embedded import DEFAULT_PAIRS
 from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.code_training import costs_of, course
-from beholder.recipes.describe.judge import MODEL, Said
+from beholder.recipes.describe.judge import BLANK, MODEL, Said, worst_first
 from beholder.recipes.describe.material import Material
 from beholder.recipes.describe.parts import OWN
 from beholder.recipes.describe.settings import DescribeTraining
@@ -84,7 +84,7 @@ def tell(sitting: Sitting[DescribeTraining], asked: Mapping[str, Any], done: Fin
             run.path / "model", done.talker.model.cpu(), done.talker.words, done.talker.pixels,
             has_embedded_vision=done.has_embedded_vision, can=done.talker.can, facts=facts, card=_card(results),
         )  # fmt: skip
-        write_text(run.path / "said.jsonl", _lines(done))
+        write_text(run.path / "said.jsonl", worst_first(_lines(done), done.judged))
         write_describe_report(results, album, run.path / "report.html")
     end_run(run, log, results, headline(results))
     return results
@@ -100,31 +100,19 @@ def command(sitting: Sitting[DescribeTraining], asked: Mapping[str, Any]) -> str
     return shlex.join([*words, "--seed", str(asked["seed"])])
 
 
-def _lines(done: Finished) -> str:
-    """What was said of each held-out image, the worst first, as JSON lines."""
-    import json
-
-    order = np.argsort(done.judged["single"], kind="stable")
-    lines = []
-    for place in order.tolist():
-        one = done.said.asked[place]
-        lines.append(
-            json.dumps(
-                {
-                    "images": [done.material.samples[row].key for row in one.images],
-                    "question": _question(one.exchanges[0].question),
-                    "said": done.said.by[MODEL][place],
-                    "right": list(done.said.references[place]),
-                    done.judged["measure"]: round(done.judged["single"][place], 4),
-                },
-                ensure_ascii=False,
-            )
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _question(text: str) -> str | None:
-    return " ".join(text.replace(MARK, " ").split()) or None
+def _lines(done: Finished) -> list[dict[str, Any]]:
+    """What was said of each held-out image."""
+    said = done.said
+    return [
+        {
+            "images": [done.material.samples[row].key for row in one.images],
+            "question": without_marks(one.exchanges[0].question) or None,
+            "said": said.by[MODEL][place],
+            "without_looking": said.by[BLANK][place],
+            "right": list(said.references[place]),
+        }
+        for place, one in enumerate(said.asked)
+    ]
 
 
 def _gallery(sitting: Sitting[DescribeTraining], done: Finished) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
@@ -145,7 +133,7 @@ def _gallery(sitting: Sitting[DescribeTraining], done: Finished) -> tuple[list[d
         shown.append(
             {
                 "picture": name,
-                "question": _question(one.exchanges[0].question),
+                "question": without_marks(one.exchanges[0].question) or None,
                 "said": {who: texts[place] for who, texts in done.said.by.items()},
                 "right": list(done.said.references[place])[:3],
                 "score": done.judged["single"][place],
