@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from beholder.metrics.captions import answer_accuracy, fluency, plain, score_captions, words
+from beholder.metrics.captions import answer_accuracy, fluency, plain, score_captions
+from beholder.runtime.words import words_of
 from beholder.types import UserError
 
 pytest.importorskip("pycocoevalcap", reason="beholder[metrics] is not installed")
@@ -70,7 +71,7 @@ def test_case_and_punctuation_do_not_count() -> None:
 
 
 def test_chinese_is_compared_sign_by_sign() -> None:
-    assert words("两只狗在路上。") == list("两只狗在路上")
+    assert words_of("两只狗在路上。") == list("两只狗在路上")
     scores = score_captions(["两只狗", "一只猫"], [["两只狗在路上"], ["一只猫"]])
     assert scores.rouge_l_of[1] == pytest.approx(1) and 0 < scores.rouge_l_of[0] < 1
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from beholder.tokenizers.captions import CAPTION_FILES, CaptionConfig, learn_captions, load_captions, words_of
+from beholder.runtime.words import words_of
+from beholder.tokenizers.captions import CAPTION_FILES, CaptionConfig, learn_captions, load_captions
 from beholder.types import UserError
 
 TEXTS = [f"A {colour} {shape}" for colour in ("red", "green", "blue") for shape in ("circle", "square", "chess knight")]

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,10 +17,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from beholder.runtime.words import words_of
 from beholder.types import UserError
-
-_ALONE = "\u2e80-\u2fdf\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_ALONE}]|[^\W_{_ALONE}]+(?:'[^\W_]+)?")
 
 
 @dataclass(frozen=True)
@@ -52,8 +48,8 @@ def score_captions(captions: Sequence[str], references: Sequence[Sequence[str]])
     Raises UserError for an image without a reference with a word, and where the extra `metrics` is not installed.
     """
     assert len(captions) == len(references), (len(captions), len(references))
-    said = [" ".join(words(caption)) for caption in captions]
-    known = [[text for text in (" ".join(words(one)) for one in listed) if text] for listed in references]
+    said = [" ".join(words_of(caption)) for caption in captions]
+    known = [[text for text in (" ".join(words_of(one)) for one in listed) if text] for listed in references]
     silent = next((number for number, listed in enumerate(known, start=1) if not listed), None)
     if silent is not None:
         raise UserError(f"Image {silent} has no reference with a word in it; give each at least one.")
@@ -76,7 +72,7 @@ def fluency(captions: Sequence[str], num_words: int = 2) -> dict[str, float]:
     """`distinct`: how many pairs of neighbouring words are there among all, which tells whether a model says the same
     of everything (Li et al. 2016, arXiv 1510.03055); `words`: the mean length; `different`: the share of captions that
     stand alone."""
-    split = [words(caption) for caption in captions]
+    split = [words_of(caption) for caption in captions]
     runs = [tuple(one[at : at + num_words]) for one in split for at in range(len(one) - num_words + 1)]
     return {
         "distinct": len(set(runs)) / len(runs) if runs else 0.0,
@@ -94,12 +90,7 @@ def answer_accuracy(answers: Sequence[str], references: Sequence[Sequence[str]])
 
 def plain(answer: str) -> str:
     """An answer as it is compared: lower case, without articles, punctuation, underscores."""
-    return " ".join(word for word in words(answer.replace("_", " ")) if word not in ("a", "an", "the"))
-
-
-def words(text: str) -> list[str]:
-    """In lower case, composed, without punctuation."""
-    return _WORD.findall(unicodedata.normalize("NFC", text).lower())
+    return " ".join(word for word in words_of(answer.replace("_", " ")) if word not in ("a", "an", "the"))
 
 
 def _accuracy(answer: str, references: Sequence[str]) -> float:

@@ -25,8 +25,8 @@ from beholder.recipes.sitting import Sitting
 from beholder.recipes.tokenizer.drawn import FEWEST
 from beholder.recipes.tokenizer.pictures import groups_of, hold_out
 from beholder.runtime.files import read_json, write_json
+from beholder.runtime.words import words_of
 from beholder.tasks.picture_codes import PictureCodes
-from beholder.tokenizers.captions import words_of
 from beholder.types import Sample, UserError
 
 PLAIN = "plain"

@@ -6,8 +6,6 @@ Byte pairs: Sennrich et al. 2016, arXiv 1508.07909; over bytes, so that any text
 from __future__ import annotations
 
 import difflib
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ import numpy as np
 from jaxtyping import Int
 
 from beholder.runtime.files import read_json, write_json, write_text
+from beholder.runtime.words import words_of
 from beholder.tokenizers.text import SpecialTokens, Words, WordsConfig
 from beholder.tokenizers.word_tables import library, parse, surround
 from beholder.types import UserError
@@ -29,9 +28,6 @@ _TABLE, _WORDS = "tokenizer.json", "words.json"
 CAPTION_FILES = (_TABLE, _WORDS)
 """What `Captions.save` writes into a folder."""
 _NUM_BYTES = 256
-_ALONE = "\u2e80-\u2fdf\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_ALONE}]|[^\W_{_ALONE}]+")
-"""Letters and digits; signs of scripts without spaces stand alone."""
 _NUM_NEAR = 3
 _ROOM = 8
 """Tokens beside a caption's own: begin, end, and what a text that was cut within a word may take more."""
@@ -161,11 +157,6 @@ def learn_captions(texts: Sequence[str], config: CaptionConfig = CaptionConfig()
     longest = max(map(len, _numbers(table, texts)))
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return Captions(table, min(config.longest, longest), dict(ordered))
-
-
-def words_of(text: str) -> list[str]:
-    """The words of a text as they are compared: in lower case, composed, without what stands between them."""
-    return _WORD.findall(unicodedata.normalize("NFC", text).lower())
 
 
 def _numbers(table: Tokenizer, texts: Sequence[str]) -> list[list[int]]:

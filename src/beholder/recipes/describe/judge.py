@@ -14,12 +14,13 @@ import torch
 from jaxtyping import Float
 
 from beholder.evaluate.resample import mean_interval
-from beholder.metrics.captions import answer_accuracy, fluency, plain, score_captions, words
+from beholder.metrics.captions import answer_accuracy, fluency, plain, score_captions
 from beholder.recipes.describe.look import Seen
 from beholder.recipes.describe.material import Asked, Material
 from beholder.recipes.describe.settings import DescribeTraining
 from beholder.recipes.sitting import Sitting
 from beholder.runtime.seed import numpy_generator
+from beholder.runtime.words import words_of
 from beholder.tasks.talk import Asking, Talker
 
 MODEL, BLANK, OTHERS = "model", "model, image blanked", "model, another image"
@@ -164,7 +165,7 @@ def agreed(texts: Sequence[str]) -> str:
 
 
 def _bag(text: str) -> set[tuple[str, ...]]:
-    listed = words(text)
+    listed = words_of(text)
     return {(word,) for word in listed} | set(itertools.pairwise(listed))
 
 

@@ -13,8 +13,9 @@ from jaxtyping import Int
 from beholder.recipes.coded_pictures import Collection, collect
 from beholder.recipes.masked.settings import MaskedTraining
 from beholder.recipes.sitting import Sitting
+from beholder.runtime.words import words_of
 from beholder.tasks.masked_pictures import Wish
-from beholder.tokenizers.captions import Captions, learn_captions, words_of
+from beholder.tokenizers.captions import Captions, learn_captions
 
 FEWEST_OF_CLASS = 4
 """Pictures to learn from, below which a class cannot be asked for."""

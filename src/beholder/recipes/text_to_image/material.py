@@ -14,7 +14,8 @@ from beholder.recipes.pair_source import text_of
 from beholder.recipes.sitting import Sitting
 from beholder.recipes.text_to_image.settings import TextToImageTraining
 from beholder.recipes.tokenizer.drawn import FEWEST
-from beholder.tokenizers.captions import Captions, learn_captions, words_of
+from beholder.runtime.words import words_of
+from beholder.tokenizers.captions import Captions, learn_captions
 from beholder.types import UserError
 
 

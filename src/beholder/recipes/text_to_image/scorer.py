@@ -22,7 +22,7 @@ from beholder.metrics.filters import NUM_FEATURES, filter_features
 from beholder.models.pairs import PairMaps
 from beholder.recipes.text_to_image.material import Material
 from beholder.runtime.seed import numpy_generator
-from beholder.tokenizers.captions import words_of
+from beholder.runtime.words import words_of
 from beholder.train.closed_form import Decomposed, correlation_maps, decompose
 
 _AT_ONCE = 256
