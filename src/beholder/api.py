@@ -37,7 +37,7 @@ from beholder.tasks.masked_pictures import Wish
 from beholder.tasks.shared_space import open_space
 from beholder.tasks.similarity import classify_by_name
 from beholder.tasks.similarity import similarity as _similarity
-from beholder.tasks.talk import NUM_BEAMS, open_talker
+from beholder.tasks.talk import NUM_BEAMS, open_talker, saying_of
 from beholder.tasks.talk import answer as _answer
 from beholder.tasks.talk import describe as _describe
 from beholder.types import Answer, UserError
@@ -97,18 +97,27 @@ def describe(
     *,
     examples: str | Path | None = None,
     beams: int = NUM_BEAMS,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    stop: Sequence[str] = (),
+    seed: int = 0,
     threads: int | None = None,
     max_pixels: int = 100_000_000,
 ) -> list[Answer]:
     """A caption of each image as `label`, by a model that `train describe` made; `examples` is a table of images with
     captions that it reads first. With `candidates`, by a model that reads texts: which of them describes each image
-    best, as `label`, its cosine as `score`, the best five in `details["ranking"]`. Arguments else as for `classify`."""
+    best, as `label`, its cosine as `score`, the best five in `details["ranking"]`.
+
+    `beams` captions are followed at once; with a `temperature` words are drawn instead, from the likeliest `top_k`, or
+    the fewest that have the share `top_p`; one of the texts `stop` ends a caption. Arguments else as for `classify`."""
     if candidates is not None:
         return _compare(rank_descriptions, model, images, candidates, device, threads, max_pixels)
+    saying = saying_of(beams, temperature, top_k, top_p, stop, seed)
     limits = Limits(max_pixels=max_pixels)
     shots = [] if examples is None else read_examples(Path(examples), limits)
     talker = open_talker(load(model) if isinstance(model, str | Path) else model, pick_device(device, threads))
-    return list(_describe(talker, images, limits, beams, shots))
+    return list(_describe(talker, images, limits, saying, shots))
 
 
 def answer(
@@ -117,15 +126,23 @@ def answer(
     question: str,
     device: str = "auto",
     *,
+    choices: Sequence[str] = (),
     beams: int = NUM_BEAMS,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    stop: Sequence[str] = (),
+    seed: int = 0,
     threads: int | None = None,
     max_pixels: int = 100_000_000,
 ) -> list[Answer]:
     """An answer to the question about each image as `label`, by a model that `train describe` made of questions and
-    answers. Arguments else as for `classify`. Raises UserError for a question without words."""
+    answers. With `choices` it is one of these, with its probability among them as `score`. Arguments else as for
+    `describe` and `classify`. Raises UserError for a question without words, and for choices that are none."""
+    saying = saying_of(beams, temperature, top_k, top_p, stop, seed)
     loaded = load(model) if isinstance(model, str | Path) else model
     talker = open_talker(loaded, pick_device(device, threads), "answer")
-    return list(_answer(talker, images, question, Limits(max_pixels=max_pixels), beams))
+    return list(_answer(talker, images, question, Limits(max_pixels=max_pixels), saying, choices))
 
 
 def anomaly(

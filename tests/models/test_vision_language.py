@@ -25,6 +25,8 @@ CONFIGS = {
     "linear": VisionLanguageConfig("linear", WIDTH, SEEN, LANGUAGE),
     "gated": VisionLanguageConfig("gated", WIDTH, SEEN, LANGUAGE),
     "gated, resampled": VisionLanguageConfig("gated", WIDTH, SEEN, LANGUAGE, resampler=RESAMPLER),
+    "linear, pointing": VisionLanguageConfig("linear", WIDTH, SEEN, LANGUAGE, points=True),
+    "gated, pointing": VisionLanguageConfig("gated", WIDTH, SEEN, LANGUAGE, points=True),
 }
 each = pytest.mark.parametrize("config", CONFIGS.values(), ids=list(CONFIGS))
 
@@ -40,7 +42,12 @@ def built(config: VisionLanguageConfig) -> VisionLanguage:
 def places(model: VisionLanguage, image: int) -> list[int]:
     """What stands in a row for its image of that number."""
     count = model.places_per_image
-    return [V + image * count + one for one in range(count)]
+    return [V + image * (count + 1) + one for one in range(count)]
+
+
+def briefly(model: VisionLanguage, image: int) -> int:
+    """What stands there for one that is shown briefly."""
+    return V + image * (model.places_per_image + 1) + model.places_per_image
 
 
 def images_of(*shape: int) -> Tensor:
@@ -67,7 +74,7 @@ class TestSeeing:
 
     def test_reading_on_equals_reading_at_once_beside_padding_too(self, config: VisionLanguageConfig) -> None:
         model, images = built(config), images_of(2, 2)
-        prompts = [[1, *places(model, 0), 7, 8, *places(model, 1), 9], [2, *places(model, 0), 3]]
+        prompts = [[1, briefly(model, 0), 7, 8, *places(model, 1), 9], [2, *places(model, 0), 3]]
         wrote = generate(WithImages(model, images), prompts, GenerationConfig(6))
         for prompt, seen, new in zip(prompts, images, wrote, strict=True):
             row = list(prompt)
@@ -133,7 +140,7 @@ def test_a_word_of_a_gated_text_looks_at_the_last_image_before_it_alone() -> Non
     model, images = built(CONFIGS["gated"]), images_of(1, 2)
     direct = replace(CONFIGS["gated"], language=replace(LANGUAGE, trunk=replace(LANGUAGE.trunk, depth=1)))
     model = built(direct)  # one block: nothing passes on what earlier words saw
-    row = torch.tensor([[V, 3, V + 1, 4]])
+    row = torch.tensor([[V, 3, V + 2, 4]])
     first_changed = torch.stack([images[:, 0] + 1, images[:, 1]], dim=1)
     told, other = model(row, images), model(row, first_changed)
     assert not torch.allclose(told[:, 1], other[:, 1])
@@ -142,3 +149,49 @@ def test_a_word_of_a_gated_text_looks_at_the_last_image_before_it_alone() -> Non
     looked.register_forward_hook(lambda _, __, out: seen.append(out))
     model(row, images), model(row, first_changed)
     assert torch.equal(seen[0][:, 3], seen[1][:, 3])
+
+
+def test_an_image_that_is_shown_briefly_is_its_summary() -> None:
+    model, images = built(CONFIGS["linear"]), images_of(1, 2)
+    row = torch.tensor([[1, briefly(model, 0), 5, *places(model, 1), 2]])
+    others = images.clone()
+    others[:, 0, 1:] += 1  # what is not the summary
+    assert torch.equal(model(row, images), model(row, others))
+    others[:, 0, 0] += 1
+    assert not torch.allclose(model(row, images), model(row, others))
+
+
+@pytest.mark.parametrize("name", ["linear", "gated"])
+class TestToldWords:
+    def models(self, name: str) -> tuple[VisionLanguage, VisionLanguage]:
+        """The same, with and without a pointer whose gates are open."""
+        plain, pointing = built(CONFIGS[name]), built(CONFIGS[f"{name}, pointing"])
+        pointing.load_state_dict(plain.state_dict(), strict=False)
+        told: Any = pointing.told
+        for value in told.parameters():
+            nn.init.zeros_(value)
+        nn.init.constant_(told.openness, 50.0)
+        return plain, pointing
+
+    def test_they_are_raised_after_them_and_no_other_word_as_much(self, name: str) -> None:
+        plain, pointing = self.models(name)
+        row = torch.tensor([[1, 2, briefly(plain, 0), 3, 4, *places(plain, 1), 6]])
+        gain = (pointing(row, images_of(1, 2)) - plain(row, images_of(1, 2)))[0]
+        assert (gain[:3] == 0).all()  # before a part was shown, and where it is, nothing was told
+        rows = plain.head_weight.detach()
+        raised = [rows @ rows[word] / rows[word].square().sum() for word in (3, 4)]
+        strength = nn.functional.softplus(torch.zeros(()))
+        assert torch.allclose(gain[3], strength * raised[0], atol=1e-4)
+        assert torch.allclose(gain[-1], strength * (raised[0] + raised[1]), atol=1e-4)  # 6 was said, not told
+
+    def test_words_about_whole_images_are_not_told(self, name: str) -> None:
+        plain, pointing = self.models(name)
+        row = torch.tensor([[1, *places(plain, 0), 3, 4, *places(plain, 1), 6]])
+        assert torch.equal(pointing(row, images_of(1, 2)), plain(row, images_of(1, 2)))
+
+    def test_gates_that_are_shut_change_nothing(self, name: str) -> None:
+        plain, pointing = self.models(name)
+        told: Any = pointing.told
+        nn.init.constant_(told.openness, -200.0)
+        row = torch.tensor([[1, briefly(plain, 0), 3, *places(plain, 1), 6]])
+        assert torch.allclose(pointing(row, images_of(1, 2)), plain(row, images_of(1, 2)))

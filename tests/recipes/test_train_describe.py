@@ -306,12 +306,6 @@ class TestMistakes:
         with pytest.raises(UserError, match="says one thing only, 'a block'"):
             train_describe(same, out=tmp_path / "r2", settings=QUICK)
 
-    def test_embedded_writes_no_captions_and_the_way_to_one_that_does_is_told(
-        self, pairs: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        assert main(["describe", str(pairs / "0000.png")]) == 2
-        assert "beholder train describe --data PHOTOS" in capsys.readouterr().err
-
     @pytest.mark.parametrize("inputs", [[], ["a.png"]])
     def test_a_question_is_needed(self, inputs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["answer", *inputs, "--model", "x"]) == 2

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from beholder.data.conversations import MARK
+from beholder.data.conversations import MARK, REGION
 from beholder.tokenizers.captions import as_words, learn_captions
 from beholder.tokenizers.dialogues import DialogueRows
 from beholder.tokenizers.text import SpecialTokens, Words, WordsConfig
@@ -36,7 +36,7 @@ def test_each_image_has_places_of_its_own_beyond_the_vocabulary(rows: DialogueRo
     row = rows.write([(f"{MARK} {MARK} what?", "cup"), (f"{MARK}", "dogs")])
     assert row.num_images == 3
     assert [token for token in row.tokens if token >= rows.vocabulary_size] == [
-        rows.vocabulary_size + place for place in range(9)
+        rows.vocabulary_size + 4 * image + place for image in range(3) for place in range(3)
     ]
 
 
@@ -68,3 +68,12 @@ def test_a_tokenizer_without_an_end_is_told(rows: DialogueRows, words: Words) ->
     endless = replace(rows, words=replace(words, special=SpecialTokens()))
     with pytest.raises(UserError, match="no token that ends a text"):
         endless.write([(MARK, "cup")])
+
+
+def test_a_part_of_an_image_has_one_place_and_what_is_told_of_it_follows(rows: DialogueRows, words: Words) -> None:
+    row = rows.prompt(f"{REGION} a red cup {REGION} dogs {MARK}")
+    first = rows.vocabulary_size
+    told = [*words.numbers(" a red cup"), first + 7, *words.numbers(" dogs"), first + 8, first + 9, first + 10]
+    assert row.tokens == [words.special.begin, first + 3, *told] and row.num_images == 3
+    asked = rows.prompt(f"{REGION} cup")
+    assert asked.tokens == [words.special.begin, first + 3, *words.numbers(" Question: cup Answer:")]

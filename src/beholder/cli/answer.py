@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beholder.cli.options import Device, Json, MaxPixels, Threads
+from beholder.cli.options import Beams, Device, Json, MaxPixels, Seed, Stop, Temperature, Threads, TopK, TopP
 
 
 def answer(
     *inputs: str,
     model: str,
-    beams: int = 3,
+    choices: str | None = None,
+    beams: Beams = 3,
+    temperature: Temperature = 0.0,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    stop: Stop = (),
+    seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
     max_pixels: MaxPixels = 100_000_000,
@@ -26,8 +32,8 @@ def answer(
         Image files, or folders of them, and then the question.
     model
         The run or model folder of beholder train describe, trained on questions and answers.
-    beams
-        Answers that are followed at once; 1 takes the likeliest word each time.
+    choices
+        The only answers that may be given, as yes,no; each is told with its probability among them.
     """
     from beholder.cli.answers import gather, print_answers
     from beholder.data.decode import Limits
@@ -35,14 +41,20 @@ def answer(
     from beholder.runtime.device import pick_device
     from beholder.runtime.log import Log
     from beholder.tasks import talk
-    from beholder.types import UserError
+    from beholder.types import Answer, UserError
+
+    def told(one: Answer) -> str:
+        shares = one.details.get("probabilities", {})
+        return (one.label or "") + "".join(f"\n  {share:6.1%}  {choice}" for choice, share in shares.items())
 
     if len(inputs) < 2:
         raise UserError('Name images and then the question: beholder answer photo.png "what is this?" --model runs/x')
     *images, question = inputs
     if Path(question).exists():
         raise UserError(f"{question} is a file; write the question after the images.")
+    saying = talk.saying_of(beams, temperature, top_k, top_p, stop, seed)
+    listed = () if choices is None else tuple(choice.strip() for choice in choices.split(","))
     named = gather([Path(image) for image in images])
     talker = talk.open_talker(load(model), pick_device(device, threads), "answer")
-    answers = talk.answer(talker, named, question, Limits(max_pixels=max_pixels), beams)
-    print_answers(answers, lambda one: one.label or "", Log(as_json=json))
+    answers = talk.answer(talker, named, question, Limits(max_pixels=max_pixels), saying, listed)
+    print_answers(answers, told, Log(as_json=json))

@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beholder.cli.options import DEFAULT_PAIRS, Device, Json, MaxPixels, Pairs, Threads
+from beholder.cli.options import (
+    DEFAULT_PAIRS,
+    Beams,
+    Boxes,
+    Device,
+    Json,
+    MaxPixels,
+    Names,
+    Pairs,
+    Pictures,
+    Seed,
+    Stop,
+    Temperature,
+    Threads,
+    TopK,
+    TopP,
+)  # fmt: skip
 
 
 def describe(
@@ -12,14 +28,24 @@ def describe(
     model: Pairs = DEFAULT_PAIRS,
     candidates: Path | None = None,
     examples: Path | None = None,
+    regions: bool = False,
+    boxes: Boxes = None,
+    names: Names = None,
+    pairs: Pairs = DEFAULT_PAIRS,
+    out: Pictures = None,
     count: int = 5,
-    beams: int = 3,
+    beams: Beams = 3,
+    temperature: Temperature = 0.0,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    stop: Stop = (),
+    seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
     max_pixels: MaxPixels = 100_000_000,
     json: Json = False,
 ) -> None:
-    """A caption of each image, or which of your descriptions fits it best.
+    """A caption of each image; what is in its parts, joined to one text; or which of your descriptions fits best.
 
     Example: `beholder describe photo.png --model runs/describe`
 
@@ -34,38 +60,47 @@ def describe(
         A text file with one description a line, to be ranked.
     examples
         A table of images with captions that the model reads first, and in whose manner it then speaks.
+    regions
+        Take each image apart, name what is in the parts, say a phrase about each, and join phrases and what is seen
+        into one description (a model of beholder train describe --regions).
     count
         How many candidates are told of each image.
-    beams
-        Captions that are followed at once; 1 takes the likeliest word each time.
     """
     from beholder.cli.answers import gather, print_answers
+    from beholder.cli.regions import WITHOUT_A_CAPTIONER, answer_of, lines_of, refuse_unused
     from beholder.data.decode import Limits
     from beholder.data.dialogues import read_examples
     from beholder.data.lines import read_lines
     from beholder.pretrained.load import load
+    from beholder.recipes.describe.chain import describe_by_regions
     from beholder.runtime.device import pick_device
     from beholder.runtime.log import Log
     from beholder.tasks import talk
     from beholder.tasks.describe import rank_descriptions
     from beholder.tasks.shared_space import open_space
-    from beholder.types import Answer, UserError
+    from beholder.types import Answer
 
     def ranked(answer: Answer) -> str:
         ranking = answer.details["ranking"]
         return "".join(f"\n  {one['similarity']:+.3f}  {one['probability']:6.1%}  {one['text']}" for one in ranking)
 
+    saying = talk.saying_of(beams, temperature, top_k, top_p, stop, seed)
     inputs, limits, log = gather(images), Limits(max_pixels=max_pixels), Log(as_json=json)
     if candidates is not None:
         texts = read_lines(candidates, "--candidates")
         space = open_space(load(model), pick_device(device, threads))
         print_answers(rank_descriptions(space, inputs, texts, count, limits), ranked, log)
         return
-    if model == DEFAULT_PAIRS:
-        raise UserError(
-            f"{DEFAULT_PAIRS} writes no captions; train a model that does, beholder train describe --data PHOTOS --out "
-            "runs/describe, and name it by --model; or give descriptions to be ranked by --candidates FILE."
-        )
+    if regions or model == DEFAULT_PAIRS:
+        if model == DEFAULT_PAIRS:
+            log.warn(WITHOUT_A_CAPTIONER)
+        found = describe_by_regions(
+            inputs, model, boxes=boxes, names=names, pairs=pairs, out=out, saying=saying, device=device,
+            threads=threads, max_pixels=max_pixels,
+        )  # fmt: skip
+        print_answers(map(answer_of, found), lines_of, log)
+        return
+    refuse_unused(boxes, names, out)
     shots = read_examples(examples, limits) if examples is not None else []
     talker = talk.open_talker(load(model), pick_device(device, threads))
-    print_answers(talk.describe(talker, inputs, limits, beams, shots), lambda one: one.label or "", log)
+    print_answers(talk.describe(talker, inputs, limits, saying, shots), lambda one: one.label or "", log)

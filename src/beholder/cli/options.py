@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -19,5 +20,29 @@ Pairs = Annotated[
         "embedded one, which needs beholder[text]."
     ),
 ]
+Boxes = Annotated[
+    Path | None,
+    Parameter(
+        help="For regions: boxes that a detector found, instead of parts that are found here; COCO's json, or a table "
+        "with file_name and objects."
+    ),
+]
+Names = Annotated[
+    Path | None,
+    Parameter(
+        help="For regions: a text file of what may be named, a name a line, which the model of images and texts in "
+        "--pairs tells apart. If not given, what captions taught the model, else ImageNet's classes."
+    ),
+]
+Pictures = Annotated[
+    Path | None, Parameter(help="For regions: a folder for a picture of each image with its boxes and texts.")
+]
+Beams = Annotated[int, Parameter(help="Texts that are followed at once; 1 takes the likeliest word each time.")]
+Temperature = Annotated[
+    float, Parameter(help="Above 0: words are drawn instead, the more freely the higher; 1 is as the model learned.")
+]
+TopK = Annotated[int | None, Parameter(help="Words are drawn from so many of the likeliest.")]
+TopP = Annotated[float | None, Parameter(help="Words are drawn from the fewest that have this share together.")]
+Stop = Annotated[tuple[str, ...], Parameter(help="A text that ends what is said, and is not told; may be repeated.")]
 Seed = Annotated[int, Parameter(help="Of everything that is random.")]
 Json = Annotated[bool, Parameter(help="Print JSON lines for machines.")]

@@ -19,6 +19,8 @@ def train_describe(
     budget: str = "8m",
     language_share: float = 0.25,
     num_shots: int = 4,
+    regions: bool = False,
+    things: Path | None = None,
     spoken: str | None = None,
     batch_size: int = 32,
     seed: Seed = 0,
@@ -54,6 +56,12 @@ def train_describe(
         Of the budget, in addition to it, for an own language model to learn the texts alone first.
     num_shots
         Most examples that stand before a question in training, and that the model can be shown when it is asked.
+    regions
+        Learn also to take images apart, to name what is in the parts, to say a phrase about each, and to join phrases
+        and what is seen into one description (beholder describe --regions).
+    things
+        For regions: a text file of what your captions name, a thing a line, other words for it after commas. If not
+        given, what English captions of photos name.
     spoken
         The language of the captions, where a table has several: zh takes the column captions_zh.
     batch_size
@@ -65,9 +73,9 @@ def train_describe(
 
     settings = DescribeTraining(
         fusion=fusion, size=size, budget=budget, language_share=language_share, num_shots=num_shots,
-        batch_size=batch_size,
+        batch_size=batch_size, regions=regions,
     )  # fmt: skip
     run(
-        data, out=out, vision=vision, language=language, spoken=spoken, settings=settings, seed=seed, device=device,
-        threads=threads, max_pixels=max_pixels, log=Log(as_json=json),
+        data, out=out, vision=vision, language=language, spoken=spoken, things=things, settings=settings, seed=seed,
+        device=device, threads=threads, max_pixels=max_pixels, log=Log(as_json=json),
     )  # fmt: skip

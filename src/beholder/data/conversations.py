@@ -14,6 +14,8 @@ from beholder.types import UserError
 
 MARK = "<image>"
 """Stands in a question for an image."""
+REGION = "<region>"
+"""Stands in a question for a part of one, which is shown briefly."""
 _ASKS, _ANSWERS = ("human", "user"), ("gpt", "assistant")
 _SUFFIXES = (".json", ".jsonl", ".ndjson")
 
@@ -32,7 +34,7 @@ class Conversation:
 
 def without_marks(question: str) -> str:
     """Its words alone, with single spaces."""
-    return " ".join(question.replace(MARK, " ").split())
+    return " ".join(question.replace(MARK, " ").replace(REGION, " ").split())
 
 
 def find_conversations(path: Path) -> Path | None:
@@ -83,6 +85,8 @@ def _turns(told: Any) -> list[tuple[str, str]]:
         text = turn.get("value", turn.get("content"))
         if not isinstance(text, str):
             raise UserError("has a turn without text")
+        if REGION in text:
+            raise UserError(f"points at a part of an image by {REGION}, which is not read")
         text = " ".join(text.replace(MARK, f" {MARK} ").split())
         if who in _ASKS and question is None:
             question = text

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -28,6 +28,8 @@ class BeamConfig:
     """A finished one is worth its log-probability over its length to this power: 0 favours short ones, 1 the mean."""
     suppression: Suppression = NOTHING
     """The others are not made likelier by it: what a continuation is worth stays the model's own word."""
+    ends: Callable[[list[int]], bool] | None = None
+    """Tells from a continuation's tokens whether it ends there, such as by words; None: only `stops` end it."""
 
 
 @dataclass
@@ -97,7 +99,7 @@ def _advance(going: Sequence[_Beams], logits: Float[Tensor, "R V"], config: Beam
         for rank, (value, place) in enumerate(zip(values, where, strict=True)):
             beam, token = divmod(place, vocabulary_size)
             tokens = [*beams.running[beam], token]
-            if token in config.stops or is_last:
+            if token in config.stops or is_last or (config.ends is not None and config.ends(tokens)):
                 if rank < num_beams:
                     beams.finished.append((value / len(tokens) ** config.length_exponent, tokens))
             elif len(running) < num_beams:

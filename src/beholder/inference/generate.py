@@ -26,6 +26,8 @@ class GenerationConfig:
     suppression: Suppression = NOTHING
     allowed: Callable[[int], Bool[Tensor, " V"]] | None = None
     """Tells which tokens may be chosen at a step, counted from 1; None: all."""
+    ends: Callable[[list[int]], bool] | None = None
+    """Tells from a row's new tokens whether it ends there, such as by words; None: only `stops` end it."""
 
 
 def generate(
@@ -63,6 +65,7 @@ def stream(
 def _steps(reader: Reader, num_rows: int, config: GenerationConfig, seed: int) -> Iterator[list[int | None]]:
     device = reader.prompts.device
     generators = [torch.Generator(device).manual_seed(seed + row) for row in range(num_rows)]
+    said: list[list[int]] = [[] for _ in range(num_rows)]
     going = list(range(num_rows))  # rows that have not ended, in the order in which the reader holds them
     logits = reader.begin()
     seen = _seen(reader, logits) if config.sampling.repetition_penalty != 1 else None
@@ -73,7 +76,9 @@ def _steps(reader: Reader, num_rows: int, config: GenerationConfig, seed: int) -
         chosen = choose(logits, config.sampling, [generators[row] for row in going], seen)
         told = dict(zip(going, chosen.tolist(), strict=True))
         yield [told.get(row) for row in range(num_rows)]
-        places = [place for place, row in enumerate(going) if told[row] not in config.stops]
+        for row, token in told.items():
+            said[row].append(token)
+        places = [place for place, row in enumerate(going) if not _is_over(said[row], config)]
         if not places or step == config.num_tokens:
             return
         if seen is not None:
@@ -84,6 +89,10 @@ def _steps(reader: Reader, num_rows: int, config: GenerationConfig, seed: int) -
             seen = seen[kept] if seen is not None else None
             reader.go_on_from(kept)
         logits = reader.read(chosen[:, None])
+
+
+def _is_over(tokens: list[int], config: GenerationConfig) -> bool:
+    return tokens[-1] in config.stops or (config.ends is not None and config.ends(tokens))
 
 
 def _seen(reader: Reader, logits: Tensor) -> Tensor:

@@ -2,8 +2,9 @@
 2023, arXiv 2304.08485), or beside them, through gated blocks that look (Flamingo: Alayrac et al. 2022, arXiv
 2204.14198).
 
-A row of tokens names what was seen by numbers beyond the vocabulary of V words: V + j is the j-th place that the row's
-images have in it. In shapes, I is the number of images and C the width of what was seen of each.
+A row of tokens names what was seen by numbers beyond the vocabulary of V words. With P places an image, V + i (P + 1) +
+p is place p of the row's image i, and p = P the one place of an image that is shown briefly: by its summary, which is
+the first of its tokens. In shapes, I is the number of images and C the width of what was seen of each.
 """
 
 from __future__ import annotations
@@ -41,10 +42,12 @@ class LinearFusion(nn.Module):
         """The last block's tokens."""
         if images is None:
             return language.hidden(tokens, **told)
-        values = self.project(images).flatten(1, 2)  # B (I S) D
         number = tokens - language.config.vocabulary_size
-        check_numbers(number, values.shape[1], self.places)
-        index = number.clamp(0, values.shape[1] - 1)
+        check_numbers(number, images.shape[1], self.places)
+        values = self.project(images).flatten(1, 2)  # B (I S) D
+        image, place = number.div(self.places + 1, rounding_mode="floor"), number.remainder(self.places + 1)
+        index = image * self.places + torch.where(place == self.places, 0, place)
+        index = index.clamp(0, values.shape[1] - 1)
         values = values.gather(1, index[:, :, None].expand(-1, -1, values.shape[2]))
         return language.hidden(tokens, instead=Instead(number >= 0, values), **told)
 
@@ -69,8 +72,9 @@ class GatedFusion(nn.Module):
         cache: Cache | None = None, **told: Any,
     ) -> Float[Tensor, "B T D"]:  # fmt: skip
         """The last block's tokens. Each looks at the last image at or before it, at none where there is none yet."""
-        number = tokens - language.config.vocabulary_size + 1  # of the images from 1; none below
-        latest = number.clamp_min(0).cummax(1).values
+        number = tokens - language.config.vocabulary_size
+        image = number.div(self.places + 1, rounding_mode="floor") + 1  # from 1; none below
+        latest = image.clamp_min(0).cummax(1).values
         if cache is not None:
             latest = latest.maximum(cache.marks.get(_LATEST, latest.new_zeros(len(tokens), 1)))
             cache.marks[_LATEST] = latest[:, -1:]
@@ -80,14 +84,14 @@ class GatedFusion(nn.Module):
             latest = torch.zeros_like(latest)
         else:
             num_images = images.shape[1]
-            check_numbers(number - 1, num_images, 1)
+            check_numbers(number, num_images, self.places)
             each = self._num_read(images)
             is_read = cache is not None and bool(cache.sources)  # its keys and values lie in the cache
             nothing = self.mark.new_zeros(1).expand(len(tokens), num_images * each, width)
             source = nothing if is_read else self._seen(images)
         looks_at = latest[:, :, None] == torch.arange(1, num_images + 1, device=tokens.device)
         looks_at = looks_at.repeat_interleave(each, dim=2)  # B T (I Q)
-        instead = Instead(number > 0, self.mark.expand(*tokens.shape, -1))
+        instead = Instead(number >= 0, self.mark.expand(*tokens.shape, -1))
         return language.hidden(tokens, instead=instead, source=source, looks_at=looks_at, cache=cache, **told)
 
     def _num_read(self, images: Tensor) -> int:
@@ -101,10 +105,9 @@ class GatedFusion(nn.Module):
 
 
 def check_numbers(number: Int[Tensor, "B T"], num_given: int, places: int) -> None:
-    """Raises UserError when a text names more of images than is given."""
-    most = int(number.max()) + 1 if number.numel() else 0
-    if most > num_given:
+    """Raises UserError when a text names more images than are given."""
+    named = int(number.max()) // (places + 1) + 1 if number.numel() else 0
+    if named > num_given:
         raise UserError(
-            f"The text has places for {-(-most // places):,} images and {num_given // places:,} are given; give one "
-            "for each place."
+            f"The text has places for {named:,} images and {num_given:,} are given; give one for each place."
         )

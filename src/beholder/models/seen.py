@@ -39,6 +39,14 @@ class SeenTokens(nn.Module):
         assert isinstance(self.backbone, EfficientNetLite | ViT)
         return self.backbone.summary_width
 
+    def places(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D h w"]:
+        """What the last two depths say of each place, each about its mean over the image and of length one: what tells
+        the parts of an image apart."""
+        maps = self.backbone(pixels).maps[-2:]
+        size = maps[0].shape[2:]
+        even = [F.interpolate(one, size, mode="bilinear") if one.shape[2:] != size else one for one in maps]
+        return torch.cat([F.normalize(one - one.mean((2, 3), keepdim=True), dim=1) for one in even], dim=1)
+
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B S C"]:
         outputs = self.backbone(pixels)
         parts = outputs.maps[-1]
@@ -46,3 +54,10 @@ class SeenTokens(nn.Module):
             parts = self.backbone.head(parts)
         parts = F.adaptive_avg_pool2d(parts, self.side).flatten(2).transpose(1, 2)
         return torch.cat([outputs.summary[:, None], parts], dim=1)
+
+
+def shown_briefly(summary: Float[Tensor, "B C"], num_tokens: int, blank: Float[Tensor, " C"]) -> Float[Tensor, "B S C"]:
+    """A part of an image as a model reads it: its summary, and nothing more."""
+    shown = blank.to(summary).expand(len(summary), num_tokens, -1).clone()
+    shown[:, 0] = summary
+    return shown

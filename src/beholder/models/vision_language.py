@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from beholder.models.fusion import GatedFusion, LinearFusion
 from beholder.models.gpt import GPT, PRESETS, GPTConfig
+from beholder.models.told import ToldWords, told_words
 from beholder.trunk.cache import Cache
 from beholder.trunk.gated import GatedConfig
 from beholder.trunk.resampler import ResamplerConfig
@@ -35,6 +36,8 @@ class VisionLanguageConfig:
     """A gated block before each so many of the language model's."""
     resampler: ResamplerConfig | None = None
     """Of the gated fusion: makes an image's tokens few; None: all are looked at."""
+    points: bool = False
+    """Whether words that were told of parts of an image are said again more readily (`models.told`)."""
 
 
 class VisionLanguage(nn.Module):
@@ -54,6 +57,7 @@ class VisionLanguage(nn.Module):
         else:
             self.language = GPT(with_looks(config.language, config.gated_every))
             self.fusion = GatedFusion(config.seen_width, config.seen_tokens, width, config.resampler)
+        self.told = ToldWords(width) if config.points else None
 
     @property
     def places_per_image(self) -> int:
@@ -91,7 +95,11 @@ class VisionLanguage(nn.Module):
         """
         if images is not None:
             images = (images - self.seen_mean) / self.seen_spread
-        return self.fusion.read(self.language, tokens, images, is_real=is_real, cache=cache)
+        x = self.fusion.read(self.language, tokens, images, is_real=is_real, cache=cache)
+        if self.told is None:
+            return x
+        is_told = told_words(tokens - self.config.language.vocabulary_size, self.fusion.places, cache)
+        return self.told(x, tokens, is_told, self.head_weight, cache)
 
     @torch.no_grad()
     def measure(self, images: Float[Tensor, "N S C"]) -> None:

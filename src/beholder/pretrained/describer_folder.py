@@ -15,6 +15,7 @@ from beholder.checkpoint.files import load_into, load_tensors, save_tensors
 from beholder.config import from_json, to_json
 from beholder.models.describer import Describer
 from beholder.models.families import BackboneSpec, build, specify
+from beholder.models.names import Names, NamesConfig
 from beholder.models.seen import SeenTokens
 from beholder.models.vision_language import VisionLanguage, VisionLanguageConfig
 from beholder.pretrained.catalogue import efficientnet_lite0
@@ -27,7 +28,7 @@ from beholder.types import UserError
 
 KIND = "describer"
 FORMAT = 1
-_SPEAKER, _VISION = "speaker.", "vision."
+_SPEAKER, _VISION, _NAMES = "speaker.", "vision.", "names."
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,9 @@ class DescriberFolder:
     vision: BackboneSpec | None = None
     """None: EfficientNet-Lite0 from its package."""
     can: tuple[str, ...] = ("describe",)
-    """What it was trained to do: describe, answer, or both."""
+    """What it was trained to do: describe, answer, or both; and regions, where it joins phrases about parts."""
+    names: NamesConfig | None = None
+    """Of what it finds in parts of an image."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What is known beside the weights: data, seeds, figures, versions. JSON values."""
     kind: str = KIND
@@ -70,10 +73,13 @@ def save_describer(
     if not has_embedded_vision:
         vision = specify(model.vision.backbone)
         tensors |= {f"{_VISION}{name}": value for name, value in model.vision.backbone.state_dict().items()}
+    if model.names is not None:
+        tensors |= {f"{_NAMES}{name}": value for name, value in model.names.state_dict().items()}
     write_words(folder, words)
     write_json(folder / "preprocess.json", to_json(pixels))
     write_text(folder / "README.md", card)
-    described = DescriberFolder(model.speaker.config, model.vision.side, vision, can, facts)
+    names = None if model.names is None else model.names.config
+    described = DescriberFolder(model.speaker.config, model.vision.side, vision, can, names, facts)
     write_json(folder / "config.json", to_json(described))
     save_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
 
@@ -101,9 +107,12 @@ def load_describer(folder: Path) -> Foreign:
         backbone = build(described.vision)
         load_into(backbone, _part(tensors, _VISION), weights)
         vision = SeenTokens(backbone.eval(), described.side)
+    names = None if described.names is None else Names(described.names)
+    if names is not None:
+        load_into(names, _part(tensors, _NAMES), weights)
     values = {"model_type": KIND, "vocab_size": described.speaker.language.vocabulary_size}
     words = read_words(folder, values)
-    model = Describer(vision, speaker).eval().requires_grad_(False)
+    model = Describer(vision, speaker, names).eval().requires_grad_(False)
     told = {"facts": described.facts, "can": list(described.can)}
     return Foreign(KIND, model, described, pixels, words, folder, told)
 

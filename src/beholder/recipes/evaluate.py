@@ -24,7 +24,7 @@ from beholder.runtime.device import Device, pick_device
 from beholder.runtime.files import told_kindly, write_text
 from beholder.runtime.log import Log, counted
 from beholder.tasks.shared_space import SharedSpace, open_space
-from beholder.tasks.talk import Asking, Talker, open_talker
+from beholder.tasks.talk import Asking, Saying, Talker, open_talker
 from beholder.types import Sample, UserError
 
 _AT_ONCE = 16
@@ -63,6 +63,7 @@ def evaluate(
     log, picked, limits = log or Log(quiet=True), pick_device(device, threads), Limits(max_pixels=max_pixels)
     found = read_dialogues(Path(data), spoken)
     log.stage("Read", found.source.description)
+    saying = Saying(beams)
     ability = "describe" if found.kind == "captions" else "answer"
     talker = open_talker(load(model), picked, ability)
     space = _space(picked) if ability == "describe" else None
@@ -74,9 +75,9 @@ def evaluate(
     with log.progress("Ask", len(found.dialogues)) as advance:
         for dialogues in _batches(found.dialogues):
             some, pictures = _cases(talker, dialogues, samples, limits, refused)
-            said = talker.say([one.asking for one in some], beams)
+            said = talker.say([one.asking for one in some], saying)
             by[MODEL] += said
-            by[BLANK] += talker.say([_blanked(talker, one.asking) for one in some], beams)
+            by[BLANK] += talker.say([_blanked(talker, one.asking) for one in some], saying)
             if space is not None and some:
                 clip.append(_clip_scores(space, pictures, said))
             cases += some

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +15,8 @@ from torch import Tensor
 from beholder.data.conversations import MARK, without_marks
 from beholder.data.decode import Limits
 from beholder.inference.beams import BeamConfig, search_beams
+from beholder.inference.generate import GenerationConfig, generate
+from beholder.inference.sampling import SamplingConfig
 from beholder.models.describer import Describer
 from beholder.models.vision_language import WithImages
 from beholder.pretrained.bundle import Bundle
@@ -20,6 +24,7 @@ from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.part_folder import Part
 from beholder.runtime.device import Device
 from beholder.tasks.embed import ImageInput, decoded_batches, each
+from beholder.tokenizers.chat import chat_of
 from beholder.tokenizers.dialogues import DialogueRows, Turn
 from beholder.tokenizers.pixels import PixelConfig, prepare
 from beholder.tokenizers.text import Words
@@ -41,6 +46,46 @@ class Asking:
 
 
 @dataclass(frozen=True)
+class Saying:
+    """How an answer is looked for, and how long it may be. Raises UserError for what cannot be looked for."""
+
+    num_beams: int = NUM_BEAMS
+    """Answers that are followed at once; 1 takes the likeliest word each time."""
+    num_tokens: int = NUM_TOKENS
+    sampling: SamplingConfig | None = None
+    """Draws the words instead."""
+    stops: tuple[str, ...] = ()
+    """Texts that end an answer; they are not told."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.num_beams < 1:
+            raise UserError(f"--beams {self.num_beams}: at least 1 must be followed.")
+        if self.num_tokens < 1:
+            raise UserError(f"num_tokens={self.num_tokens}: an answer has at least 1 token.")
+        if not all(self.stops):
+            raise UserError("--stop is empty; give the text that ends an answer.")
+
+
+USUAL = Saying()
+
+
+def saying_of(
+    beams: int = NUM_BEAMS, temperature: float = 0.0, top_k: int | None = None, top_p: float | None = None,
+    stop: Sequence[str] = (), seed: int = 0,
+) -> Saying:  # fmt: skip
+    """As verbs name it: with a temperature words are drawn, and no beams followed. Raises UserError for values that are
+    out of range, and for limits of drawing where nothing is drawn."""
+    if temperature == 0:
+        if top_k is not None or top_p is not None:
+            told = f"--top-k {top_k}" if top_k is not None else f"--top-p {top_p}"
+            raise UserError(f"{told} is for drawn words; add a --temperature above 0, or leave it out.")
+        return Saying(beams, stops=tuple(stop), seed=seed)
+    sampling = SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p)
+    return Saying(beams, sampling=sampling, stops=tuple(stop), seed=seed)
+
+
+@dataclass(frozen=True)
 class Talker:
     """A describer, ready on its device."""
 
@@ -50,13 +95,14 @@ class Talker:
     device: Device
     can: tuple[str, ...]
 
-    @property
+    @cached_property
     def rows(self) -> DialogueRows:
         """How its rows are written."""
         speaker = self.model.speaker
         return DialogueRows(
-            self.words, speaker.places_per_image, speaker.config.language.vocabulary_size, speaker.longest
-        )
+            self.words, speaker.places_per_image, speaker.config.language.vocabulary_size, speaker.longest,
+            chat_of(self.words),
+        )  # fmt: skip
 
     @torch.inference_mode()
     def see(self, images: Sequence[np.ndarray]) -> Float[Tensor, "B S C"]:
@@ -66,27 +112,72 @@ class Talker:
             return self.model.see(pixels).float().cpu()
 
     def say(
-        self,
-        asked: Sequence[Asking],
-        num_beams: int = NUM_BEAMS,
-        num_tokens: int = NUM_TOKENS,
-        on_said: Callable[[int], None] = lambda count: None,
+        self, asked: Sequence[Asking], saying: Saying = USUAL, on_said: Callable[[int], None] = lambda count: None
     ) -> list[str]:
         """What the model says to each; `on_said` is told of so many at a time.
 
         Raises UserError for what does not fit into the model, and where a place has no image or an image no place.
         """
-        prompts, end = [self._prompt(one, num_tokens) for one in asked], self.rows.end
-        config = BeamConfig(num_beams, num_tokens, stops=(end,))
-        said: list[str] = []
+        prompts, said = [self._prompt(one, saying.num_tokens) for one in asked], []
         for first in range(0, len(asked), _ASKED_AT_ONCE):
             some = slice(first, first + _ASKED_AT_ONCE)
             seeing = WithImages(self.model.speaker, _stacked([one.seen for one in asked[some]]))
             with self.device.autocast():
-                told = search_beams(seeing, prompts[some], config)
-            said += [self.words.decode([token for token in row if token != end]).strip() for row in told]
+                told = self._continue(seeing, prompts[some], replace(saying, seed=saying.seed + first))
+            said += [self._text(row, saying) for row in told]
             on_said(len(told))
         return said
+
+    @torch.inference_mode()
+    def choose(self, asked: Sequence[Asking], choices: Sequence[str]) -> Float[Tensor, "B Q"]:
+        """How likely the model is to say each of the choices and nothing else, over all that it might: rows sum to one.
+        Raises UserError for fewer than two, one without words, and one that comes twice."""
+        listed = [" ".join(choice.split()) for choice in choices]
+        if len(listed) < 2 or not all(listed) or len(set(listed)) < len(listed):
+            raise UserError(f"The choices are {', '.join(map(repr, choices))}; give at least two different ones.")
+        rows = []
+        for one in asked:
+            begun = self._prompt(one, 0)
+            written = [self.rows.write([*one.before, (one.question, choice)]).tokens for choice in listed]
+            rows.append(self._likelihoods(one.seen, len(begun), written).softmax(0).cpu())
+        return torch.stack(rows)
+
+    def _likelihoods(self, seen: Tensor, length: int, rows: Sequence[Sequence[int]]) -> Float[Tensor, " Q"]:
+        """Log-probability of what each row has after so many tokens, up to what ends it."""
+        device = self.device.torch_device
+        longest = max(map(len, rows))
+        tokens = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=device)
+        images = seen[None].expand(len(rows), -1, -1, -1).to(device) if len(seen) else None
+        with self.device.autocast():
+            scores = self.model.speaker(tokens[:, :-1], images).float().log_softmax(2)
+        said = tokens[:, 1:].clamp_max(scores.shape[2] - 1)
+        likely = scores.gather(2, said[:, :, None])[:, :, 0]
+        place = torch.arange(1, longest, device=device)
+        ends = torch.tensor([self._end_of(row, length) for row in rows], device=device)
+        return (likely * ((place >= length) & (place <= ends[:, None]))).sum(1)
+
+    def _end_of(self, row: Sequence[int], length: int) -> int:
+        """Where what is said ends."""
+        return next((at for at in range(length, len(row)) if row[at] in self.rows.stops), len(row) - 1)
+
+    def _continue(self, seeing: WithImages, prompts: list[list[int]], saying: Saying) -> list[list[int]]:
+        ends = None if not saying.stops else lambda tokens: any(stop in self._told(tokens) for stop in saying.stops)
+        if saying.sampling is not None:
+            config = GenerationConfig(saying.num_tokens, self.rows.stops, saying.sampling, ends=ends)
+            return generate(seeing, prompts, config, saying.seed)
+        return search_beams(
+            seeing, prompts, BeamConfig(saying.num_beams, saying.num_tokens, self.rows.stops, ends=ends)
+        )
+
+    def _told(self, tokens: Sequence[int]) -> str:
+        return self.words.decode([token for token in tokens if token not in self.rows.stops])
+
+    def _text(self, tokens: Sequence[int], saying: Saying) -> str:
+        """Up to the first stop, without it."""
+        text = self._told(tokens)
+        for stop in saying.stops:
+            text = text.partition(stop)[0]
+        return text.strip()
 
     def _prompt(self, asking: Asking, num_tokens: int) -> list[int]:
         row = self.rows.prompt(asking.question, asking.before, num_tokens)
@@ -120,7 +211,7 @@ def describe(
     talker: Talker,
     images: ImageInput | Iterable[ImageInput],
     limits: Limits | None = None,
-    num_beams: int = NUM_BEAMS,
+    saying: Saying = USUAL,
     examples: Sequence[tuple[np.ndarray, str]] = (),
 ) -> Iterator[Answer]:
     """A caption of each image as `label`; what cannot be read is answered with its reason, and the rest goes on.
@@ -128,7 +219,14 @@ def describe(
     `examples` are decoded images and their captions, which the model reads first; one that was trained with as many
     (`num_shots`) makes something of them. Raises UserError when they do not fit into the model.
     """
-    yield from _each(talker, images, MARK, limits or Limits(), num_beams, examples)
+    before = tuple((MARK, text) for _, text in examples)
+    known = talker.see([image for image, _ in examples]) if examples else None
+
+    def tell(seen: Float[Tensor, "B S C"]) -> list[tuple[str, float | None, dict[str, Any]]]:
+        asked = [Asking(one[None] if known is None else torch.cat([known, one[None]]), MARK, before) for one in seen]
+        return [(text, None, {}) for text in talker.say(asked, saying)]
+
+    yield from _each(talker, images, limits or Limits(), tell)
 
 
 def answer(
@@ -136,34 +234,40 @@ def answer(
     images: ImageInput | Iterable[ImageInput],
     question: str,
     limits: Limits | None = None,
-    num_beams: int = NUM_BEAMS,
+    saying: Saying = USUAL,
+    choices: Sequence[str] = (),
 ) -> Iterator[Answer]:
-    """An answer about each image as `label`. Raises UserError for a question without words."""
+    """An answer about each image as `label`. With `choices` it is one of these, its probability among them is `score`,
+    and `details["probabilities"]` has all. Raises UserError for a question without words, and choices that are none."""
     if not without_marks(question):
         raise UserError("The question is empty; write what you want to know of the image.")
     asked = question if MARK in question else f"{MARK} {question}"
-    yield from _each(talker, images, asked, limits or Limits(), num_beams)
+
+    def tell(seen: Float[Tensor, "B S C"]) -> list[tuple[str, float | None, dict[str, Any]]]:
+        each = [Asking(one[None], asked) for one in seen]
+        if not choices:
+            return [(text, None, {}) for text in talker.say(each, saying)]
+        told = []
+        for row in talker.choose(each, choices):
+            best = int(row.argmax())
+            shares = dict(zip(choices, row.tolist(), strict=True))
+            told.append((choices[best], float(row[best]), {"probabilities": shares}))
+        return told
+
+    yield from _each(talker, images, limits or Limits(), tell)
 
 
 def _each(
     talker: Talker,
     images: ImageInput | Iterable[ImageInput],
-    question: str,
     limits: Limits,
-    num_beams: int,
-    examples: Sequence[tuple[np.ndarray, str]] = (),
+    tell: Callable[[Float[Tensor, "B S C"]], list[tuple[str, float | None, dict[str, Any]]]],
 ) -> Iterator[Answer]:
-    before = tuple((MARK, text) for _, text in examples)
-    known = talker.see([image for image, _ in examples]) if examples else None
     for batch in decoded_batches(each(images), limits):
         readable = [image for _, image in batch if not isinstance(image, str)]
-        seen = talker.see(readable) if readable else []
-        asked = [
-            Asking(one[None] if known is None else torch.cat([known, one[None]]), question, before) for one in seen
-        ]
-        said = iter(talker.say(asked, num_beams))
+        said = iter(tell(talker.see(readable)) if readable else ())
         for key, image in batch:
-            yield Answer(key, refused=image) if isinstance(image, str) else Answer(key, next(said))
+            yield Answer(key, refused=image) if isinstance(image, str) else Answer(key, *next(said))
 
 
 def _stacked(seen: Sequence[Float[Tensor, "_ S C"]]) -> Float[Tensor, "B I S C"]:

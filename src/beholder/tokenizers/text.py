@@ -134,6 +134,11 @@ class Words:
         suffix = getattr(self.table.model, "end_of_word_suffix", None)
         return text.replace(suffix, " ").strip() if suffix else text
 
+    def is_special(self, number: int) -> bool:
+        """Whether a token stands for no letters: it was added to the table by its name."""
+        added = self.table.get_added_tokens_decoder().get(number)
+        return added is not None and added.special
+
     def number_of(self, token: str) -> int:
         """The number of a token that is known by its name. Raises UserError for one that there is not."""
         number = self.table.token_to_id(token)

@@ -15,7 +15,7 @@ from beholder.types import UserError
 
 FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "generation_config.json",
-    "vocab.json", "merges.txt", "vocab.txt",
+    "vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja",
 )  # fmt: skip
 """What is read; a file of sentencepiece is not."""
 
@@ -50,7 +50,7 @@ def read_words(folder: Path, values: Values) -> Words:
 
     Raises Absent when there is none, or none that can be read; UserError for a broken file.
     """
-    declared = _group(folder / "tokenizer_config.json")
+    declared = _with_template(_group(folder / "tokenizer_config.json"), folder / "chat_template.jinja")
     roles = _roles(folder, values, declared)
     table = _table(folder, values, declared, roles)
     if any(declared.get(key) is not None for key in ("add_bos_token", "add_eos_token")):
@@ -71,6 +71,16 @@ def read_words(folder: Path, values: Values) -> Words:
         is_full=kind in _FULL,
     )
     return Words(table, SpecialTokens(**numbers, stops=stops), config, declared)
+
+
+def _with_template(declared: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    """Newer checkpoints have the template of their conversations in a file of its own."""
+    if not path.is_file():
+        return declared
+    try:
+        return {**declared, "chat_template": path.read_text(encoding="utf-8")}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as text; download the folder again.") from error
 
 
 def write_words(folder: Path, words: Words) -> None:

@@ -29,6 +29,8 @@ from beholder.train.best import KeepBest
 
 LANGUAGE = "language"
 """The stage in which a language model of one's own learns the language."""
+JOINING = "joining"
+"""The stage in which the speaker learns to join phrases about parts of an image."""
 _LENGTH = 64
 _VALIDATION = "nats a token, held out"
 _NUM_LOOKED = 200
@@ -54,15 +56,13 @@ def learn_language(
 
 
 def stream_of(
-    sitting: Sitting[DescribeTraining], material: Material, seen: Seen, rows: DialogueRows,
-    batch_size: int | None = None,
+    sitting: Sitting[DescribeTraining], asked: Sequence[Asked], seen: Seen, rows: DialogueRows,
+    batch_size: int | None = None, stage: str = code_training.TRAINING,
 ) -> DialogueStream:  # fmt: skip
-    """What is learned from."""
+    """What is learned from in a stage."""
     settings = sitting.settings
-    return DialogueStream(
-        material.asked["train"], seen, rows, settings, batch_size or settings.batch_size,
-        derive(sitting.seed, "stream"),
-    )  # fmt: skip
+    seed = derive(sitting.seed, "stream") if stage == code_training.TRAINING else derive(sitting.seed, "stream", stage)
+    return DialogueStream(tuple(asked), seen, rows, settings, batch_size or settings.batch_size, seed)
 
 
 def steps_for(sitting: Sitting[DescribeTraining], speaker: VisionLanguage, stream: DialogueStream) -> Timed:
@@ -74,19 +74,22 @@ def steps_for(sitting: Sitting[DescribeTraining], speaker: VisionLanguage, strea
 
 
 def fit(
-    sitting: Sitting[DescribeTraining], material: Material, speaker: VisionLanguage, stream: DialogueStream,
-    num_steps: int,
+    sitting: Sitting[DescribeTraining], looked: Sequence[Asked], speaker: VisionLanguage, stream: DialogueStream,
+    num_steps: int, stage: str = code_training.TRAINING, name: str = "Train",
 ) -> dict[str, Any]:  # fmt: skip
-    """Train the speaker in place, once; it ends with the weights that foretold the validation part best."""
-    looked = material.asked["validation"][:_NUM_LOOKED]
+    """Train the speaker in place, once; it ends with the weights that foretold best what it is to look at."""
+    looked = looked[:_NUM_LOOKED]
 
     def probe(_: nn.Module, step: int) -> dict[str, float]:
         return {_VALIDATION: float(np.mean(nats(speaker, looked, stream, sitting.device)))}
 
-    kept = KeepBest(probe, _VALIDATION, sitting.run.scratch(code_training.TRAINING) / "best")
+    kept = KeepBest(probe, _VALIDATION, sitting.run.scratch(stage) / "best")
     every = max(1, num_steps // code_training.NUM_PROBES)
-    plan = code_training.plan_for(sitting.settings.lr, num_steps, derive(sitting.seed, "train"), every)
-    story = code_training.fit_stage(sitting, speaker, NextToken(), stream, plan, [kept], unit="nats a token", kept=kept)
+    seed = derive(sitting.seed, "train") if stage == code_training.TRAINING else derive(sitting.seed, "train", stage)
+    plan = code_training.plan_for(sitting.settings.lr, num_steps, seed, every)
+    story = code_training.fit_stage(
+        sitting, speaker, NextToken(), stream, plan, [kept], stage=stage, unit="nats a token", kept=kept, name=name
+    )
     return {**story, "answers": story["steps"] * stream.batch_size}
 
 

@@ -21,7 +21,7 @@ from beholder.recipes.describe.settings import DescribeTraining
 from beholder.recipes.sitting import Sitting
 from beholder.runtime.seed import numpy_generator
 from beholder.runtime.words import words_of
-from beholder.tasks.talk import Asking, Talker
+from beholder.tasks.talk import Asking, Saying, Talker
 
 MODEL, BLANK, OTHERS = "model", "model, image blanked", "model, another image"
 NEAREST, CONSENSUS, ALWAYS = "nearest image's", "best of the 5 nearest images'", "always the same"
@@ -133,7 +133,7 @@ def _say(
         shown, turns = before[at] if before else (own[:0], ())
         askings.append(Asking(torch.cat([shown, own]), one.exchanges[0].question, turns))
     with sitting.log.progress("Judge", len(asked)) as advance:
-        return talker.say(askings, sitting.settings.num_beams, on_said=advance)
+        return talker.say(askings, Saying(sitting.settings.num_beams), advance)
 
 
 def _without_a_model(asked: Sequence[Asked], known: Sequence[Asked], seen: Seen) -> dict[str, list[str]]:

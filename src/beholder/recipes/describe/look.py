@@ -1,4 +1,4 @@
-"""Stage: what is seen in each image, as it is and mirrored, computed once."""
+"""Stage: what is seen in each image, as it is and mirrored, and in its parts, computed once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 from beholder.data.parallel import decoded
-from beholder.models.seen import SeenTokens
+from beholder.models.seen import SeenTokens, shown_briefly
 from beholder.recipes.describe.material import Asked, Material
 from beholder.recipes.describe.settings import DescribeTraining
 from beholder.recipes.sitting import Sitting
@@ -31,14 +31,23 @@ class Seen:
     """Mapped from a file."""
     mean: Float[Tensor, " C"]
     """Of all tokens of images that are learned from: what stands for an image that is not shown."""
+    parts: Float32[np.ndarray, "n K C"] | None = None
+    """The summary of each part of each image."""
 
     def shown(self, asked: Sequence[Asked], views: Int[np.ndarray, " B"] | None = None) -> Float[Tensor, "B I S C"]:
         """In the images of each; rows with fewer are filled up with the first, which no place names. `views` tells
         which are mirrored."""
         most = max(len(one.images) for one in asked)
-        rows = np.array([[*one.images, *[one.images[0]] * (most - len(one.images))] for one in asked])
+        shown = [[*one.shown, *[one.shown[0]] * (most - len(one.images))] for one in asked]
+        rows = np.array([[row for row, _ in listed] for listed in shown])
+        parts = np.array([[-1 if part is None else part for _, part in listed] for listed in shown])
         chosen = np.zeros(len(asked), int) if views is None else views
-        return torch.from_numpy(np.ascontiguousarray(self.table[rows, chosen[:, None]]))
+        images = torch.from_numpy(np.ascontiguousarray(self.table[rows, chosen[:, None]]))
+        if (parts >= 0).any():
+            assert self.parts is not None, "the images were not taken apart"
+            summaries = torch.from_numpy(self.parts[rows[parts >= 0], parts[parts >= 0]])
+            images[torch.from_numpy(parts >= 0)] = shown_briefly(summaries, images.shape[2], self.mean)
+        return images
 
 
 def look_once(sitting: Sitting[DescribeTraining], material: Material, vision: SeenTokens, pixels: PixelConfig) -> Seen:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Int
 
 from beholder.data.conversations import without_marks
 from beholder.data.curate import curate
@@ -28,8 +29,17 @@ class Asked:
     """What is asked of images at once, and what is right to say: one exchange, or a whole row of them."""
 
     images: tuple[int, ...]
-    """Rows of the samples."""
+    """Rows of the samples, in the order of the marks."""
     exchanges: tuple[Exchange, ...]
+    parts: tuple[int | None, ...] = ()
+    """Which part of each image is shown, None for the whole; nothing: all are whole."""
+    hidden_share: float = 0.0
+    """Of the times that it is learned from in which no image is shown, so that what is told of them has to do."""
+
+    @property
+    def shown(self) -> tuple[tuple[int, int | None], ...]:
+        """Each image's row, and its part."""
+        return tuple(zip(self.images, self.parts or [None] * len(self.images), strict=True))
 
     def turns(self, generator: np.random.Generator | None = None) -> list[Turn]:
         """With one of the right answers each: a drawn one, or the first."""
@@ -41,9 +51,11 @@ class Asked:
 
 def joined(asked: Sequence[Asked]) -> Asked:
     """One after the other in one row: the first are examples for the last."""
+    shown = [pair for one in asked for pair in one.shown]
     return Asked(
-        tuple(row for one in asked for row in one.images), tuple(one for each in asked for one in each.exchanges)
-    )
+        tuple(row for row, _ in shown), tuple(one for each in asked for one in each.exchanges),
+        tuple(part for _, part in shown),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,8 @@ class Material:
     kind: str
     """ "captions", "questions" or "conversations"."""
     samples: tuple[Sample, ...]
+    groups: Int[np.ndarray, " n"]
+    """Samples of one group look alike, or belong together."""
     asked: dict[Part, tuple[Asked, ...]]
     facts: dict[str, object]
 
@@ -105,7 +119,7 @@ def gather(sitting: Sitting[DescribeTraining], language: str | None) -> Material
         "split": {name: len({row for one in asked[name] for row in one.images}) for name in _PARTS},
         "notes": [*found.source.notes, *curation.notes],
     }
-    return Material(found.source.description, found.kind, samples, asked, facts)
+    return Material(found.source.description, found.kind, samples, groups, asked, facts)
 
 
 def fitting(material: Material, rows: DialogueRows) -> tuple[Material, int]:

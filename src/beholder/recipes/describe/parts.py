@@ -77,7 +77,13 @@ def build_speaker(
     """A model whose fusion is fresh, and whose language model is `spoken`."""
     seed_everything(seed, "speaker")
     speaker = VisionLanguage(
-        VisionLanguageConfig(settings.fusion, vision.width, vision.num_tokens, language.config)
+        VisionLanguageConfig(
+            settings.fusion,
+            vision.width,
+            vision.num_tokens,
+            language.config,
+            points=settings.regions and language.model is None,
+        )
     ).to(_dtype(spoken))
     told = speaker.language.load_state_dict(spoken.state_dict(), strict=False)
     assert not told.unexpected_keys and all(".looks." in f".{name}" for name in told.missing_keys), told

@@ -8,6 +8,7 @@ Hardware: any CPU for a language model of one's own; a GPU for a large named one
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from beholder.pretrained.embedded import DEFAULT_PAIRS
 from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.describe.fit import fit, learn_language, steps_for, stream_of
+from beholder.recipes.describe.joining import Regions
 from beholder.recipes.describe.judge import judge, say_all
+from beholder.recipes.describe.judge_regions import judge_regions
 from beholder.recipes.describe.look import look_once
 from beholder.recipes.describe.material import fitting, gather
 from beholder.recipes.describe.parts import OWN, Language, build_speaker, freeze_language, open_language, open_vision
@@ -35,6 +38,7 @@ from beholder.runtime.files import refuse_inside
 from beholder.runtime.log import Log, counted, duration
 from beholder.runtime.run_folder import RunFolder
 from beholder.tasks.talk import Talker
+from beholder.tokenizers.chat import chat_of
 from beholder.tokenizers.dialogues import DialogueRows
 
 _CAN = {"captions": ("describe",), "questions": ("answer",), "conversations": ("describe", "answer")}
@@ -48,6 +52,7 @@ def train_describe(
     vision: str = DEFAULT_PAIRS,
     language: str = OWN,
     spoken: str | None = None,
+    things: str | Path | None = None,
     settings: DescribeTraining | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -61,7 +66,8 @@ def train_describe(
 
     `data`: images with captions, questions and answers, or conversations, as `read_dialogues` reads them; `spoken`
     chooses columns of that language. `vision` and `language` name the two sides: "embedded" and "own", or what `load`
-    opens; a named language model stays as it is. Raises UserError for what cannot work.
+    opens; a named language model stays as it is. `things` is a list of what captions name, for regions (`read_things`).
+    Raises UserError for what cannot work.
     """
     settings = from_json(DescribeTraining, to_json(settings or DescribeTraining()))
     check(settings)
@@ -70,6 +76,7 @@ def train_describe(
     if data.is_dir():
         refuse_inside(out, data)
     asked = {"recipe": "train_describe", "data": str(data), "vision": vision, "language": language, "spoken": spoken}
+    asked["things"] = None if things is None else str(things)
     asked |= {**to_json(settings), "seed": seed}
     with RunFolder.open(out, asked) as run:
         limits, picked = Limits(max_pixels=max_pixels), pick_device(device, threads)
@@ -92,29 +99,43 @@ def _run(sitting: Sitting[DescribeTraining], asked: dict[str, Any]) -> dict[str,
         seen = look_once(sitting, material, eye.tokens, eye.pixels)
     places = eye.tokens.num_tokens if settings.fusion == "linear" else 1
     longest = tongue.config.num_positions or tongue.config.context_length
-    rows = DialogueRows(tongue.words, places, tongue.config.vocabulary_size, longest)
+    rows = DialogueRows(tongue.words, places, tongue.config.vocabulary_size, longest, chat_of(tongue.words))
     material, num_long = fitting(material, rows)
     if num_long:
         log.warn(f"{num_long:,} dialogues are longer than the {longest:,} tokens that the model reads, and left out")
-    stream = stream_of(sitting, material, seen, rows)
+    regions = Regions.begin(sitting, material, seen, eye, asked["things"]) if settings.regions else None
+    seen = seen if regions is None else regions.seen
+    lessons = (*material.asked["train"], *(() if regions is None else regions.phrases))
+    stream = stream_of(sitting, lessons, seen, rows)
     timed = Timed(**run.resolve("timed", lambda: to_json(_pace(sitting, eye.tokens, tongue, stream))))
     num_language = 0 if tongue.model is not None else round(settings.language_share * timed.steps)
-    before = f", after {num_language:,} of the language alone" if num_language else ""
-    pace = f"{timed.steps:,} steps of {timed.seconds_per_step:.2f} s, {duration(timed.seconds)}"
-    log.stage("Estimate", f"{pace}{before}, on {device.reason}")
+    log.stage("Estimate", f"{_estimate(settings, timed, num_language)}, on {device.reason}")
     spoken = learn_language(sitting, material, tongue, rows, num_language)
     speaker = build_speaker(settings, eye.tokens, tongue, spoken, sitting.seed)
     learned = sorted({row for one in material.asked["train"] for row in one.images})
     speaker.measure(torch.from_numpy(seen.table[learned, 0]))
     if tongue.model is not None:
         freeze_language(speaker)
-    story = fit(sitting, material, speaker, stream, timed.steps)
-    model = Describer(eye.tokens, speaker).to(device.torch_device).eval()
-    talker = Talker(model, eye.pixels, tongue.words, device, _CAN[material.kind])
+    story = fit(sitting, material.asked["validation"], speaker, stream, timed.steps)
+    model = Describer(eye.tokens, speaker, None if regions is None else regions.names).to(device.torch_device).eval()
+    can = (*_CAN[material.kind], *(() if regions is None else ("regions",)))
+    talker = Talker(model, eye.pixels, tongue.words, device, can)
+    if regions is not None:
+        story["joining"] = regions.learn_to_join(sitting, material, talker, rows, timed.steps)
     with run.charged("judging"):
         said = say_all(sitting, material, seen, talker)
+        if regions is not None:
+            said = replace(said, by=said.by | regions.say(sitting, said.asked, talker))
         judged = run.stage("judged", lambda: judge(material.kind, said.by, said.references, sitting.seed))
+        if regions is not None:
+            judged["regions"] = judge_regions(said.by, said.references, regions.things, sitting.seed)
     return tell(sitting, asked, Finished(material, talker, eye.is_embedded, story, judged, said, timed))
+
+
+def _estimate(settings: DescribeTraining, timed: Timed, num_language: int) -> str:
+    before = f", after {num_language:,} of the language alone" if num_language else ""
+    behind = f", and then {round(settings.joining_share * timed.steps):,} of joining" if settings.regions else ""
+    return f"{timed.steps:,} steps of {timed.seconds_per_step:.2f} s, {duration(timed.seconds)}{before}{behind}"
 
 
 def _pace(sitting: Sitting[DescribeTraining], vision: SeenTokens, tongue: Language, stream: DialogueStream) -> Timed:

@@ -43,26 +43,31 @@ class DialogueStream:
         num_each = 1 + int(generator.integers(0, self.settings.num_shots + 1))
         groups = [chosen[first : first + num_each] for first in range(0, len(chosen), num_each)]
         chosen, turns, written = [], [], []
+        hidden: list[list[bool]] = []
         for group in groups:
-            one, told, row = self._row(group, generator)
-            chosen.append(one)
+            some, told, row = self._row(group, generator)
+            chosen.append(joined(some))
             turns.append(told)
             written.append(row)
+            draws = [(len(one.images), bool(generator.random() < one.hidden_share)) for one in some]
+            hidden.append([is_hidden for count, is_hidden in draws for _ in range(count)])
         is_sided = [any(tells_sides(text) for turn in listed for text in turn) for listed in turns]
         views = generator.integers(0, self.settings.num_views, len(chosen)) * ~np.array(is_sided)
         images = self.seen.shown(chosen, views)
         kept = generator.random(images.shape[:3]) >= self.settings.dropout
         kept &= generator.random(images.shape[:2])[..., None] >= self.settings.blank_share
+        for row, listed in enumerate(hidden):
+            kept[row, np.flatnonzero(listed)] = False
         images = torch.where(torch.from_numpy(kept)[..., None], images, self.seen.mean)
         return {**stacked(written), "images": images}
 
-    def _row(self, group: Sequence[Asked], generator: np.random.Generator) -> tuple[Asked, list[Turn], Row]:
-        """All of them in one row, or as many of the last ones as fit."""
+    def _row(self, group: Sequence[Asked], generator: np.random.Generator) -> tuple[Sequence[Asked], list[Turn], Row]:
+        """As many of the last ones as fit into one row, usually all."""
         turns = [one.turns(generator) for one in group]
         for first in range(len(group)):
             told = [turn for listed in turns[first:] for turn in listed]
             try:
-                return joined(group[first:]), told, self.rows.write(told)
+                return group[first:], told, self.rows.write(told)
             except UserError:
                 if first == len(group) - 1:
                     raise

@@ -33,7 +33,7 @@ from beholder.version import VERSION
 
 _NUM_SHOWN = 12
 _SIDE = 160
-_SPOKEN = ("fusion", "size", "budget", "language_share", "num_shots", "batch_size")
+_SPOKEN = ("fusion", "size", "budget", "language_share", "num_shots", "batch_size", "regions")
 _FUSIONS = {
     "linear": "One linear map puts what is seen among the words",
     "gated": "Gated blocks let the words look at what is seen",
@@ -93,7 +93,7 @@ def tell(sitting: Sitting[DescribeTraining], asked: Mapping[str, Any], done: Fin
 def command(sitting: Sitting[DescribeTraining], asked: Mapping[str, Any]) -> str:
     """The command line that repeats this run: what was asked for beside the defaults."""
     words = ["beholder", "train", "describe", "--data", asked["data"], "--out", str(sitting.run.path)]
-    for name, usual in (("vision", DEFAULT_PAIRS), ("language", OWN), ("spoken", None)):
+    for name, usual in (("vision", DEFAULT_PAIRS), ("language", OWN), ("spoken", None), ("things", None)):
         if asked[name] != usual:
             words += [f"--{name}", asked[name]]
     words += spoken(sitting.settings, DescribeTraining(), _SPOKEN, always=("fusion", "size", "budget"))
@@ -105,7 +105,7 @@ def _lines(done: Finished) -> list[dict[str, Any]]:
     said = done.said
     return [
         {
-            "images": [done.material.samples[row].key for row in one.images],
+            "images": [done.material.samples[row].key for row in dict.fromkeys(one.images)],
             "question": without_marks(one.exchanges[0].question) or None,
             "said": said.by[MODEL][place],
             "without_looking": said.by[BLANK][place],
