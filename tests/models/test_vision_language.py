@@ -175,14 +175,15 @@ class TestToldWords:
 
     def test_they_are_raised_after_them_and_no_other_word_as_much(self, name: str) -> None:
         plain, pointing = self.models(name)
-        row = torch.tensor([[1, 2, briefly(plain, 0), 3, 4, *places(plain, 1), 6]])
-        gain = (pointing(row, images_of(1, 2)) - plain(row, images_of(1, 2)))[0]
-        assert (gain[:3] == 0).all()  # before a part was shown, and where it is, nothing was told
+        row = torch.tensor([[1, 2, briefly(plain, 0), 3, 4, briefly(plain, 1), 5, *places(plain, 2), 6]])
+        gain = (pointing(row, images_of(1, 3)) - plain(row, images_of(1, 3)))[0]
+        assert (gain[:5] == 0).all()  # what is being said of a part is not told yet
         rows = plain.head_weight.detach()
-        raised = [rows @ rows[word] / rows[word].square().sum() for word in (3, 4)]
+        raised = [rows @ rows[word] / rows[word].square().sum() for word in (3, 4, 5)]
         strength = nn.functional.softplus(torch.zeros(()))
-        assert torch.allclose(gain[3], strength * raised[0], atol=1e-4)
-        assert torch.allclose(gain[-1], strength * (raised[0] + raised[1]), atol=1e-4)  # 6 was said, not told
+        assert torch.allclose(gain[5], strength * (raised[0] + raised[1]), atol=1e-4)
+        assert torch.allclose(gain[6], strength * (raised[0] + raised[1]), atol=1e-4)
+        assert torch.allclose(gain[-1], strength * (raised[0] + raised[1] + raised[2]), atol=1e-4)
 
     def test_words_about_whole_images_are_not_told(self, name: str) -> None:
         plain, pointing = self.models(name)

@@ -7,17 +7,20 @@ the way from the first one.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from beholder.trunk.cache import Cache
 
 _KEY_WIDTH = 64
-_KEYS, _ROWS, _TOLD, _OPEN = "told keys", "told rows", "told words", "told last"
+_KEYS, _WORDS, _TURNS, _LATEST = "told keys", "told words", "told turns", "told latest"
 _CLOSED, _STRONG = -1.0, 2.0
 """What gates and the strength begin with: a quarter of what raises a word's score by two."""
+_NEVER = torch.iinfo(torch.long).max
 
 
 class ToldWords(nn.Module):
@@ -35,41 +38,46 @@ class ToldWords(nn.Module):
         self,
         x: Float[Tensor, "B T D"],
         tokens: Int[Tensor, "B T"],
-        is_told: Bool[Tensor, "B T"],
+        turns: Turns,
         table: Float[Tensor, "V D"],
         cache: Cache | None = None,
     ) -> Float[Tensor, "B T D"]:
         """`table` has the rows whose products with `x` are the words' scores; a word's own is raised by one where a
-        gate and the strength are one. Words that come later are not looked at."""
+        gate and the strength are one."""
         asked, keys = self.ask(x), self.key(x)
-        words = tokens.clamp_max(len(table) - 1)
+        words, told_at = tokens.clamp_max(len(table) - 1), turns.told_at
         if cache is not None:
-            keys = _after(cache, _KEYS, keys)
-            words = _after(cache, _ROWS, words)
-            is_told = _after(cache, _TOLD, is_told)
-        num_before = keys.shape[1] - x.shape[1]
+            keys, words, told_at = (
+                _after(cache, name, values) for name, values in ((_KEYS, keys), (_WORDS, words), (_TURNS, told_at))
+            )
         gates = torch.sigmoid(asked @ keys.transpose(1, 2) * _KEY_WIDTH**-0.5 + self.openness)  # B T S
-        sees = torch.ones_like(gates[0], dtype=torch.bool).tril(num_before)
-        gates = gates * (sees & is_told[:, None])
+        gates = gates * (told_at[:, None] <= turns.now[:, :, None])
         rows = F.embedding(words, table)
         rows = rows / rows.square().sum(-1, keepdim=True).clamp_min(1e-6)
         return x + F.softplus(self.strength(x)) * (gates.to(rows) @ rows)
 
 
-def told_words(number: Int[Tensor, "B T"], places: int, cache: Cache | None = None) -> Bool[Tensor, "B T"]:
-    """Which tokens are words after a part of an image that was shown briefly, up to the next image. `number` is that of
-    a token among images' (`models.fusion`), below zero for words."""
-    brief = number.remainder(places + 1) == places
-    step = torch.where(number >= 0, 1 + brief.long(), 0)  # 0 a word, 1 a whole image, 2 a part
-    place = torch.arange(1, number.shape[1] + 1, device=number.device) * 3
-    latest = torch.where(step > 0, place + step, 0).cummax(1).values % 3  # of the last image at or before
-    is_open = latest == 2
-    has_image = (step > 0).cumsum(1) > 0
+@dataclass(frozen=True)
+class Turns:
+    """When words are told. Words after an image that was shown briefly, a part of one, are told from the next image on:
+    what is being said of the part itself is not."""
+
+    now: Int[Tensor, "B T"]
+    """Images shown up to each token."""
+    told_at: Int[Tensor, "B T"]
+    """Images from which on each token is a told word."""
+
+
+def turns_of(number: Int[Tensor, "B T"], places: int, cache: Cache | None = None) -> Turns:
+    """`number` is that of a token among images' (`models.fusion`), below zero for words."""
+    image, place = number.div(places + 1, rounding_mode="floor"), number.remainder(places + 1)
+    latest = torch.where(number >= 0, 2 * (image + 1) + (place == places), 0)  # images are numbered on; odd: briefly
+    latest = latest.cummax(1).values
     if cache is not None:
-        before = cache.marks.get(_OPEN, torch.zeros_like(is_open[:, :1]))
-        is_open = torch.where(has_image, is_open, before)
-        cache.marks[_OPEN] = is_open[:, -1:]
-    return is_open & (number < 0)
+        latest = latest.maximum(cache.marks.get(_LATEST, latest.new_zeros(len(latest), 1)))
+        cache.marks[_LATEST] = latest[:, -1:]
+    now = latest.div(2, rounding_mode="floor")
+    return Turns(now, torch.where((latest % 2 == 1) & (number < 0), now + 1, _NEVER))
 
 
 def _after(cache: Cache, name: str, values: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from beholder.models.fusion import GatedFusion, LinearFusion
 from beholder.models.gpt import GPT, PRESETS, GPTConfig
-from beholder.models.told import ToldWords, told_words
+from beholder.models.told import ToldWords, turns_of
 from beholder.trunk.cache import Cache
 from beholder.trunk.gated import GatedConfig
 from beholder.trunk.resampler import ResamplerConfig
@@ -98,8 +98,8 @@ class VisionLanguage(nn.Module):
         x = self.fusion.read(self.language, tokens, images, is_real=is_real, cache=cache)
         if self.told is None:
             return x
-        is_told = told_words(tokens - self.config.language.vocabulary_size, self.fusion.places, cache)
-        return self.told(x, tokens, is_told, self.head_weight, cache)
+        turns = turns_of(tokens - self.config.language.vocabulary_size, self.fusion.places, cache)
+        return self.told(x, tokens, turns, self.head_weight, cache)
 
     @torch.no_grad()
     def measure(self, images: Float[Tensor, "N S C"]) -> None:

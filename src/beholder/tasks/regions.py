@@ -136,8 +136,8 @@ def say_phrases(
 
 
 def about(name: str) -> str:
-    """What asks for a phrase about a part."""
-    return f"{REGION} {name}"
+    """What asks for a phrase about a part, shown before its name is told and after it."""
+    return f"{REGION} {name} {REGION}"
 
 
 def after(phrases: Sequence[str]) -> str:
@@ -160,7 +160,7 @@ def _describe(talker: Talker, found: Sequence[Described], saying: Saying) -> lis
     whole = talker.see([_image(one) for one in found])
     parts = [_parts(talker, one) for one in found]
     asked = [
-        Asking(part[None], about(region.name))
+        Asking(part.expand(2, -1, -1), about(region.name))
         for one, seen in zip(found, parts, strict=True)
         for region, part in zip(one.regions, seen, strict=True)
     ]

@@ -70,7 +70,11 @@ class Regions:
                 join(sitting, material.asked[name], seen, self.naming, talker, f"phrases {name}")
                 for name in ("train", "validation")
             )
-        lessons = (*material.asked["train"], *self.phrases, *to_join(known, material, self.naming, sitting.seed))
+        lessons = (
+            *material.asked["train"],
+            *self.phrases,
+            *to_join(known, material, self.naming, self.things, sitting.seed),
+        )
         stream = stream_of(sitting, lessons, seen, rows, stage=JOINING)
         num_steps = max(1, round(sitting.settings.joining_share * num_steps))
         return fit(sitting, [one.asked for one in looked], speaker, stream, num_steps, stage=JOINING, name="Join")
