@@ -185,6 +185,17 @@ def test_questions_are_answered_by_looking(asked: Path, tmp_path: Path) -> None:
         next(answer(talker, picture, f" {MARK} "))
     (said,) = beholder.answer(tmp_path / "r", picture, "Which colour?", threads=1)
     assert said.label == "blue"
+    (said,) = beholder.answer(tmp_path / "r", picture, "Which colour?", choices=["red", "blue", "a block"], threads=1)
+    shares = said.details["probabilities"]
+    assert said.label == "blue" and said.score == shares["blue"] > 0.5 and sum(shares.values()) == pytest.approx(1)
+    (drawn,) = beholder.answer(tmp_path / "r", picture, "Which colour?", temperature=0.2, top_k=2, threads=1)
+    assert drawn.label == "blue"
+    (cut,) = beholder.answer(tmp_path / "r", picture, "Which colour?", stop=["lu"], threads=1)
+    assert cut.label == "b"
+    with pytest.raises(UserError, match="at least two different ones"):
+        beholder.answer(tmp_path / "r", picture, "Which colour?", choices=["red", "red"], threads=1)
+    with pytest.raises(UserError, match="--top-k 2 is for drawn words"):
+        beholder.answer(tmp_path / "r", picture, "Which colour?", top_k=2, threads=1)
     told = evaluate(tmp_path / "r", asked, device="cpu", threads=1)
     assert told["measure"] == "accuracy" and told["num_judged"] == 240
     assert told["rows"]["model, image blanked"]["behind"]["interval"][0] > 0
@@ -267,6 +278,46 @@ class TestNamedSides:
         assert all(torch.equal(seeing[name], value) for name, value in clip.model.image.vit.state_dict().items())
         assert loaded.pixels == clip.pixels
         assert next(describe(open_talker(loaded, CPU), pairs / "0000.png")).label is not None
+
+    @pytest.mark.parametrize(("tuning", "fusion"), [("low-rank", "gated"), ("full", "linear"), ("full", "gated")])
+    def test_a_named_language_model_is_tuned_when_it_is_asked_for(
+        self, tuning: Any, fusion: Any, language: Path, pairs: Path, tmp_path: Path
+    ) -> None:
+        settings = replace(QUICK, fusion=fusion, tuning=tuning, budget="3 steps", rank=2)
+        train_describe(
+            pairs, out=tmp_path / "r", language=str(language), settings=settings, device="cpu", threads=1
+        )  # fmt: skip
+        named: Any = beholder.load(language)
+        loaded: Any = beholder.load(tmp_path / "r")
+        tuned = loaded.model.speaker.language.state_dict()
+        moved = {name: tuned[name] - value for name, value in named.model.state_dict().items()}
+        ranks = {name: int(torch.linalg.matrix_rank(one, rtol=1e-3)) for name, one in moved.items() if one.ndim == 2}
+        words = ranks.pop("embed.tokens.weight")
+        if tuning == "low-rank":
+            assert words == 0 and {1, 2} >= {rank for rank in ranks.values() if rank} and any(ranks.values())
+        else:
+            assert words > 2 and all(rank > 2 for rank in ranks.values())
+            steps = [float(one.abs().max()) for one in moved.values() if one.ndim == 2]
+            assert max(steps) < 0.05 * settings.lr * 3 * 1.5  # at its own rate, which is slower
+        assert next(describe(open_talker(loaded, CPU), pairs / "0000.png")).label is not None
+
+    def test_a_language_model_with_a_chat_template_is_asked_in_its_manner(
+        self, language: Path, pairs: Path, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "chat"
+        shutil.copytree(language, folder)
+        template = "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}"
+        (folder / "chat_template.jinja").write_text(template + "{% if add_generation_prompt %}assistant: {% endif %}")
+        train_describe(
+            pairs, out=tmp_path / "r", language=str(folder), settings=replace(QUICK, budget="2 steps"), device="cpu",
+            threads=1,
+        )  # fmt: skip
+        talker = open_talker(beholder.load(tmp_path / "r"), CPU)
+        assert talker.rows.chat is not None
+        row = talker.rows.prompt(MARK)
+        text = [token for token in row.tokens if token < talker.rows.vocabulary_size]
+        assert talker.words.decode(text, has_special=True).split() == ["user:", "<|endoftext|>", "assistant:"]
+        assert next(describe(talker, pairs / "0000.png")).label is not None
 
     def test_what_cannot_see_or_speak_is_told(self, language: Path, pairs: Path, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="gives no tokens of images"):

@@ -35,6 +35,12 @@ def print_answers(answers: Iterable[Answer], line: Callable[[Answer], str], log:
         raise UserError(f"None of the {num_refused:,} images could be read; the reasons stand above.")
 
 
+def ranking_of(answer: Answer) -> str:
+    """Below each other: what was ranked, the best first."""
+    ranking = answer.details["ranking"]
+    return "".join(f"\n  {one['similarity']:+.3f}  {one['probability']:6.1%}  {one['text']}" for one in ranking)
+
+
 def _plain(value: object) -> object:
     """JSON knows no infinity: a threshold that cannot be promised is null."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

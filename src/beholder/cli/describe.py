@@ -66,7 +66,7 @@ def describe(
     count
         How many candidates are told of each image.
     """
-    from beholder.cli.answers import gather, print_answers
+    from beholder.cli.answers import gather, print_answers, ranking_of
     from beholder.cli.regions import WITHOUT_A_CAPTIONER, answer_of, lines_of, refuse_unused
     from beholder.data.decode import Limits
     from beholder.data.dialogues import read_examples
@@ -78,18 +78,13 @@ def describe(
     from beholder.tasks import talk
     from beholder.tasks.describe import rank_descriptions
     from beholder.tasks.shared_space import open_space
-    from beholder.types import Answer
-
-    def ranked(answer: Answer) -> str:
-        ranking = answer.details["ranking"]
-        return "".join(f"\n  {one['similarity']:+.3f}  {one['probability']:6.1%}  {one['text']}" for one in ranking)
 
     saying = talk.saying_of(beams, temperature, top_k, top_p, stop, seed)
     inputs, limits, log = gather(images), Limits(max_pixels=max_pixels), Log(as_json=json)
     if candidates is not None:
         texts = read_lines(candidates, "--candidates")
         space = open_space(load(model), pick_device(device, threads))
-        print_answers(rank_descriptions(space, inputs, texts, count, limits), ranked, log)
+        print_answers(rank_descriptions(space, inputs, texts, count, limits), ranking_of, log)
         return
     if regions or model == DEFAULT_PAIRS:
         if model == DEFAULT_PAIRS:

@@ -14,6 +14,7 @@ def evaluate(
     data: Path,
     out: Path | None = None,
     spoken: str | None = None,
+    things: Path | None = None,
     beams: int = 3,
     device: Device = "auto",
     threads: Threads = None,
@@ -34,6 +35,9 @@ def evaluate(
         A file of JSON lines for everything that was said, the worst first.
     spoken
         The language of the captions, where a table has several: zh takes the column captions_zh.
+    things
+        A text file of what your captions name, a thing a line, other words for it after commas: how many of those that
+        the model names are named by nobody. If not given, what English captions of photos name.
     beams
         Sentences that are followed at once; 1 takes the likeliest word each time.
     """
@@ -42,8 +46,8 @@ def evaluate(
 
     log = Log(as_json=json)
     results = run(
-        model, data, out=out, spoken=spoken, beams=beams, device=device, threads=threads, max_pixels=max_pixels,
-        log=log,
+        model, data, out=out, spoken=spoken, things=things, beams=beams, device=device, threads=threads,
+        max_pixels=max_pixels, log=log,
     )  # fmt: skip
     lines = []
     for name, row in results["rows"].items():

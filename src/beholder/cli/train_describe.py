@@ -15,6 +15,7 @@ def train_describe(
     vision: str = DEFAULT_PAIRS,
     language: str = "own",
     fusion: Literal["linear", "gated"] = "linear",
+    tuning: Literal["frozen", "low-rank", "full"] = "frozen",
     size: Literal["tiny", "small"] = "tiny",
     budget: str = "8m",
     language_share: float = 0.25,
@@ -48,6 +49,9 @@ def train_describe(
     fusion
         linear: what is seen stands among the words. gated: blocks that look are put between the language model's
         (Flamingo).
+    tuning
+        Of a named language model: frozen, it stays as it is; low-rank, two thin matrices a layer are learned; full, all
+        of it learns, slowly.
     size
         Of a language model of your own.
     budget
@@ -74,6 +78,7 @@ def train_describe(
     settings = DescribeTraining(
         fusion=fusion, size=size, budget=budget, language_share=language_share, num_shots=num_shots,
         batch_size=batch_size, regions=regions,
+        tuning=tuning,
     )  # fmt: skip
     run(
         data, out=out, vision=vision, language=language, spoken=spoken, things=things, settings=settings, seed=seed,

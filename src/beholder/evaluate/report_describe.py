@@ -21,8 +21,12 @@ from beholder.runtime.files import write_text
 
 _MODEL, _BLANK = "model", "model, image blanked"
 _MEASURES = {
-    "cider": (("cider", "CIDEr", "{:.3f}"), ("bleu4", "BLEU-4", "{:.3f}"), ("rouge_l", "ROUGE-L", "{:.3f}"),
-              ("chrf", "chrF", "{:.1f}"), ("different", "Different", "{:.0%}"), ("words", "Words", "{:.1f}")),
+    "cider": (
+        ("cider", "CIDEr", "{:.3f}"), ("bleu4", "BLEU-4", "{:.3f}"), ("rouge_l", "ROUGE-L", "{:.3f}"),
+        ("chrf", "chrF", "{:.1f}"), ("things_true", "True things", "{:.2f}"),
+        ("things_false", "False of named", "{:.0%}"), ("different", "Different", "{:.0%}"),
+        ("words", "Words", "{:.1f}"),
+    ),
     "accuracy": (("accuracy", "Right", "{:.1%}"),),
 }  # fmt: skip
 _NAMES = {"cider": "CIDEr", "accuracy": "answers that are right"}
@@ -35,6 +39,11 @@ _GLOSSARY = (
     (
         "BLEU-4, ROUGE-L, chrF",
         "Shared runs of four words, the longest common sequence of words, and shared runs of letters.",
+    ),
+    (
+        "True things, false of named",
+        "Things that a caption names and some person named too, a caption; and the share of all things it names that "
+        "nobody named.",
     ),
     (
         "Image blanked",

@@ -53,7 +53,16 @@ class _Beams:
 def search_beams(
     model: nn.Module, prompts: Sequence[Sequence[int]], config: BeamConfig = BeamConfig()
 ) -> list[list[int]]:
-    """The most likely continuation that was found for each prompt; a stop token that ended it is its last.
+    """The most likely continuation that was found for each prompt; else as `search_several`."""
+    return [found[0][1] for found in search_several(model, prompts, config)]
+
+
+@torch.no_grad()
+def search_several(
+    model: nn.Module, prompts: Sequence[Sequence[int]], config: BeamConfig = BeamConfig()
+) -> list[list[tuple[float, list[int]]]]:
+    """What was found for each prompt, at most as many continuations as there are beams, the best first, each with its
+    worth (`BeamConfig.length_exponent`); a stop token that ended one is its last.
 
     `model(tokens, is_real=, cache=)` gives scores of the next tokens, as `GPT` does. Raises UserError where a prompt is
     empty, there is no beam, or the model cannot read so far.
@@ -78,7 +87,7 @@ def search_beams(
         reader.go_on_from(torch.tensor([origin for place in places for origin in origins[place]], device=device))
         last = [[tokens[-1]] for beams in going for tokens in beams.running]
         logits = reader.read(torch.tensor(last, device=device))
-    return [beams.finished[0][1] for beams in found]
+    return [beams.finished for beams in found]
 
 
 def _advance(going: Sequence[_Beams], logits: Float[Tensor, "R V"], config: BeamConfig, step: int) -> list[list[int]]:

@@ -17,6 +17,7 @@ from beholder.data.conversations import MARK, without_marks
 from beholder.data.decode import Limits, Unreadable, decode
 from beholder.data.dialogues import Dialogue, read_dialogues
 from beholder.data.listing import Refused
+from beholder.metrics.things import read_things
 from beholder.pretrained.embedded import DEFAULT_PAIRS
 from beholder.pretrained.load import load
 from beholder.recipes.describe.judge import BLANK, MODEL, judge, worst_first
@@ -47,6 +48,7 @@ def evaluate(
     *,
     out: str | Path | None = None,
     spoken: str | None = None,
+    things: str | Path | None = None,
     beams: int = 3,
     device: str = "auto",
     threads: int | None = None,
@@ -54,12 +56,14 @@ def evaluate(
     log: Log | None = None,
 ) -> dict[str, Any]:
     """Let a model of `train_describe` speak of the images of `data` (as `read_dialogues` reads them), and score what it
-    says: captions by CIDEr, BLEU-4, ROUGE-L, chrF and, with the extra `text`, CLIPScore by the embedded model; answers
-    by whether they are right. Beside it stands the same model before a blank: what it says without looking.
+    says: captions by CIDEr, BLEU-4, ROUGE-L, chrF, by which of the `things` they name truly and falsely (a file, as
+    `read_things` reads it) and, with the extra `text`, by CLIPScore of the embedded model; answers by whether they are
+    right. Beside it stands the same model before a blank: what it says without looking.
 
     `out` is a file of JSON lines for all that was said, the worst first. In conversations each turn follows the true
     ones. Raises UserError for a model that cannot do what the data ask for, and for data without a readable image.
     """
+    known = read_things(None if things is None else Path(things))
     log, picked, limits = log or Log(quiet=True), pick_device(device, threads), Limits(max_pixels=max_pixels)
     found = read_dialogues(Path(data), spoken)
     log.stage("Read", found.source.description)
@@ -86,7 +90,7 @@ def evaluate(
         log.warn(f"{one.key} is left out: {one.reason}")
     if not cases:
         raise UserError(f"{data}: none of {len(found.dialogues):,} images could be read; the reasons stand above.")
-    judged = judge(found.kind, by, [one.right for one in cases], seed=0)
+    judged = judge(found.kind, by, [one.right for one in cases], 0, known)
     if clip:
         judged["rows"][MODEL]["clip_score"] = float(np.concatenate(clip).mean())
     if out is not None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from beholder.data.conversations import MARK, without_marks
 from beholder.data.decode import Limits
-from beholder.inference.beams import BeamConfig, search_beams
+from beholder.inference.beams import BeamConfig, search_beams, search_several
 from beholder.inference.generate import GenerationConfig, generate
 from beholder.inference.sampling import SamplingConfig
 from beholder.models.describer import Describer
@@ -121,11 +121,27 @@ class Talker:
         prompts, said = [self._prompt(one, saying.num_tokens) for one in asked], []
         for first in range(0, len(asked), _ASKED_AT_ONCE):
             some = slice(first, first + _ASKED_AT_ONCE)
-            seeing = WithImages(self.model.speaker, _stacked([one.seen for one in asked[some]]))
             with self.device.autocast():
-                told = self._continue(seeing, prompts[some], replace(saying, seed=saying.seed + first))
+                told = self._continue(
+                    self._seeing(asked[some]), prompts[some], replace(saying, seed=saying.seed + first)
+                )
             said += [self._text(row, saying) for row in told]
             on_said(len(told))
+        return said
+
+    def say_several(
+        self, asked: Sequence[Asking], saying: Saying = Saying(), on_said: Callable[[int], None] = lambda count: None
+    ) -> list[list[tuple[float, str]]]:
+        """The answers that beams found to each, with their mean log-probability a token, the likeliest first. Errors as
+        of `say`."""
+        prompts = [self._prompt(one, saying.num_tokens) for one in asked]
+        said: list[list[tuple[float, str]]] = []
+        for first in range(0, len(asked), _ASKED_AT_ONCE):
+            some = slice(first, first + _ASKED_AT_ONCE)
+            with self.device.autocast():
+                found = search_several(self._seeing(asked[some]), prompts[some], self._beams(saying))
+            said += [[(worth, self._text(tokens, saying)) for worth, tokens in listed] for listed in found]
+            on_said(len(found))
         return said
 
     @torch.inference_mode()
@@ -161,13 +177,19 @@ class Talker:
         return next((at for at in range(length, len(row)) if row[at] in self.rows.stops), len(row) - 1)
 
     def _continue(self, seeing: WithImages, prompts: list[list[int]], saying: Saying) -> list[list[int]]:
-        ends = None if not saying.stops else lambda tokens: any(stop in self._told(tokens) for stop in saying.stops)
         if saying.sampling is not None:
-            config = GenerationConfig(saying.num_tokens, self.rows.stops, saying.sampling, ends=ends)
+            config = GenerationConfig(saying.num_tokens, self.rows.stops, saying.sampling, ends=self._ends(saying))
             return generate(seeing, prompts, config, saying.seed)
-        return search_beams(
-            seeing, prompts, BeamConfig(saying.num_beams, saying.num_tokens, self.rows.stops, ends=ends)
-        )
+        return search_beams(seeing, prompts, self._beams(saying))
+
+    def _beams(self, saying: Saying) -> BeamConfig:
+        return BeamConfig(saying.num_beams, saying.num_tokens, self.rows.stops, ends=self._ends(saying))
+
+    def _ends(self, saying: Saying) -> Callable[[list[int]], bool] | None:
+        return None if not saying.stops else lambda tokens: any(stop in self._told(tokens) for stop in saying.stops)
+
+    def _seeing(self, asked: Sequence[Asking]) -> WithImages:
+        return WithImages(self.model.speaker, _stacked([one.seen for one in asked]))
 
     def _told(self, tokens: Sequence[int]) -> str:
         return self.words.decode([token for token in tokens if token not in self.rows.stops])

@@ -50,6 +50,9 @@ class Plan:
     weight_decay: float = 0.05
     layer_decay: float = 1.0
     """Each block learns this many times as fast as the one above it."""
+    rates: tuple[tuple[str, float], ...] = ()
+    """Beginnings of parameters' names, of those that are "model.…", and how many times as fast these learn; of several
+    the last counts."""
     final_lr: float = 0.01
     """Share of `lr` at which the cosine ends."""
     num_micro_batches: int = 1
@@ -138,7 +141,9 @@ def train(
 
 def _prepare(model: nn.Module, objective: Any, plan: Plan, folder: Path) -> tuple[TrainState, _Course]:
     parameters = named_parameters(model, objective)
-    optimizer = build_optimizer(parameters, lr=plan.lr, weight_decay=plan.weight_decay, layer_decay=plan.layer_decay)
+    optimizer = build_optimizer(
+        parameters, lr=plan.lr, weight_decay=plan.weight_decay, layer_decay=plan.layer_decay, rates=plan.rates
+    )
     average = WeightAverage(model, plan.average_momentum) if plan.average_momentum else None
     state = TrainState(model, objective, optimizer, parameters, average)
     steps = find_checkpoints(folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -23,29 +23,36 @@ def named_parameters(model: nn.Module, objective: nn.Module) -> dict[str, nn.Par
 
 
 def build_optimizer(
-    parameters: Mapping[str, nn.Parameter], *, lr: float, weight_decay: float, layer_decay: float = 1.0
+    parameters: Mapping[str, nn.Parameter],
+    *,
+    lr: float,
+    weight_decay: float,
+    layer_decay: float = 1.0,
+    rates: Sequence[tuple[str, float]] = (),
 ) -> torch.optim.AdamW:
     """AdamW (Loshchilov & Hutter 2017, arXiv 1711.05101) over `parameters`, betas 0.9 and 0.95.
 
     Weight decay falls on matrices and kernels only: biases, norms, scales and token tables go free. With `layer_decay`
     below 1 each block or stage of the model learns that many times as fast as the one above it (BEiT, Bao et al. 2021,
     arXiv 2106.08254); what lies before the first block is one layer lower still, and what is not in the model, or comes
-    after its blocks, learns at `lr`. Every group carries its own "base_lr", which schedules multiply.
+    after its blocks, learns at `lr`. `rates` are beginnings of names and how many times as fast what is called so
+    learns, the last that fits. Every group carries its own "base_lr", which schedules multiply.
     """
     assert 0.0 < layer_decay <= 1.0, layer_decay
     distances = _distances(list(parameters)) if layer_decay < 1.0 else dict.fromkeys(parameters, 0)
-    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for name, parameter in parameters.items():
-        groups.setdefault((distances[name], is_decayed(parameter)), []).append(parameter)
+        own = next((rate for beginning, rate in reversed(rates) if name.startswith(beginning)), 1.0)
+        groups.setdefault((own * layer_decay ** distances[name], is_decayed(parameter)), []).append(parameter)
     return torch.optim.AdamW(
         [
             {
                 "params": members,
                 "weight_decay": weight_decay if decays else 0.0,
-                "lr": lr * layer_decay**distance,
-                "base_lr": lr * layer_decay**distance,
+                "lr": lr * share,
+                "base_lr": lr * share,
             }
-            for (distance, decays), members in groups.items()
+            for (share, decays), members in groups.items()
         ],
         betas=(0.9, 0.95),
         fused=all(parameter.device.type in {"cpu", "cuda"} for parameter in parameters.values()),

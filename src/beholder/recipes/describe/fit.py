@@ -75,7 +75,7 @@ def steps_for(sitting: Sitting[DescribeTraining], speaker: VisionLanguage, strea
 
 def fit(
     sitting: Sitting[DescribeTraining], looked: Sequence[Asked], speaker: VisionLanguage, stream: DialogueStream,
-    num_steps: int, stage: str = code_training.TRAINING, name: str = "Train",
+    num_steps: int, rates: Sequence[tuple[str, float]] = (), stage: str = code_training.TRAINING, name: str = "Train",
 ) -> dict[str, Any]:  # fmt: skip
     """Train the speaker in place, once; it ends with the weights that foretold best what it is to look at."""
     looked = looked[:_NUM_LOOKED]
@@ -86,7 +86,7 @@ def fit(
     kept = KeepBest(probe, _VALIDATION, sitting.run.scratch(stage) / "best")
     every = max(1, num_steps // code_training.NUM_PROBES)
     seed = derive(sitting.seed, "train") if stage == code_training.TRAINING else derive(sitting.seed, "train", stage)
-    plan = code_training.plan_for(sitting.settings.lr, num_steps, seed, every)
+    plan = replace(code_training.plan_for(sitting.settings.lr, num_steps, seed, every), rates=tuple(rates))
     story = code_training.fit_stage(
         sitting, speaker, NextToken(), stream, plan, [kept], stage=stage, unit="nats a token", kept=kept, name=name
     )

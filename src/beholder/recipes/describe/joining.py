@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from beholder.metrics.things import Things, read_things
+from beholder.metrics.things import Things
 from beholder.models.names import Names
 from beholder.recipes.describe.fit import JOINING, fit, stream_of
 from beholder.recipes.describe.judge_regions import say_by_regions
@@ -43,17 +42,16 @@ class Regions:
 
     @classmethod
     def begin(
-        cls, sitting: Sitting[DescribeTraining], material: Material, seen: Seen, eye: Vision, things: str | None
+        cls, sitting: Sitting[DescribeTraining], material: Material, seen: Seen, eye: Vision, things: Things
     ) -> Regions:
         """Take images apart and learn names. Raises UserError for data that are no captions."""
         if material.kind != "captions":
             raise UserError(f"--regions: {sitting.data} holds {material.kind}; regions need captions.")
-        known = read_things(None if things is None else Path(things))
-        names = names_to_learn(sitting, material, known)
+        names = names_to_learn(sitting, material, things)
         with sitting.run.charged("taking apart"):
             seen = replace(seen, parts=part_once(sitting, material, eye.tokens, eye.pixels))
-            naming = learn_names(sitting, material, seen, known, names)
-        return cls(seen, known, naming, phrases_to_learn(material, naming))
+            naming = learn_names(sitting, material, seen, things, names)
+        return cls(seen, things, naming, phrases_to_learn(material, naming))
 
     @property
     def names(self) -> Names:
@@ -61,7 +59,7 @@ class Regions:
 
     def learn_to_join(
         self, sitting: Sitting[DescribeTraining], material: Material, talker: Talker, rows: DialogueRows,
-        num_steps: int,
+        num_steps: int, rates: Sequence[tuple[str, float]],
     ) -> dict[str, Any]:  # fmt: skip
         """Go on training the speaker, with phrases of its own before the captions."""
         seen, speaker = self.seen, talker.model.speaker
@@ -73,11 +71,13 @@ class Regions:
         lessons = (
             *material.asked["train"],
             *self.phrases,
-            *to_join(known, material, self.naming, self.things, sitting.seed),
+            *to_join(known, material, self.naming, sitting.seed),
         )
         stream = stream_of(sitting, lessons, seen, rows, stage=JOINING)
         num_steps = max(1, round(sitting.settings.joining_share * num_steps))
-        return fit(sitting, [one.asked for one in looked], speaker, stream, num_steps, stage=JOINING, name="Join")
+        return fit(
+            sitting, [one.asked for one in looked], speaker, stream, num_steps, rates, stage=JOINING, name="Join"
+        )
 
     def say(self, sitting: Sitting[DescribeTraining], asked: Sequence[Asked], talker: Talker) -> dict[str, list[str]]:
         """What the finished speaker says of held-out images by regions."""

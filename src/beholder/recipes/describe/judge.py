@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from beholder.evaluate.resample import mean_interval
 from beholder.metrics.captions import answer_accuracy, fluency, plain, score_captions
+from beholder.metrics.things import Things, score_things
 from beholder.recipes.describe.look import Seen
 from beholder.recipes.describe.material import Asked, Material
 from beholder.recipes.describe.settings import DescribeTraining
@@ -93,17 +94,21 @@ def _before(
     ]
 
 
-def judge(kind: str, by: Mapping[str, list[str]], references: Sequence[Sequence[str]], seed: int) -> dict[str, Any]:
+def judge(
+    kind: str, by: Mapping[str, list[str]], references: Sequence[Sequence[str]], seed: int, things: Things
+) -> dict[str, Any]:
     """Scores of what each said, and by how much the model is ahead of it, with intervals over what was asked; JSON
-    values. `kind` is that of the data; "single" are the model's scores one by one."""
+    values. `kind` is that of the data; "single" are the model's scores one by one. Of captions also which of the
+    `things` are named truly and falsely, where references name any."""
     generator = numpy_generator(seed, "bootstrap")
     measure = "cider" if kind == "captions" else "accuracy"
     rows: dict[str, dict[str, Any]] = {}
     single: dict[str, Float[np.ndarray, " n"]] = {}
     for name, texts in by.items():
         if measure == "cider":
-            scores = score_captions(texts, references)
-            rows[name], single[name] = {**scores.told(), **fluency(texts)}, scores.cider_of
+            scores, named = score_captions(texts, references), score_things(texts, references, things)
+            told = named.told() if named.known.any() else {}
+            rows[name], single[name] = {**scores.told(), **fluency(texts), **told}, scores.cider_of
         else:
             single[name] = answer_accuracy(texts, references)
             rows[name] = {"accuracy": float(single[name].mean())}

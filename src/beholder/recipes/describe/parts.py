@@ -22,6 +22,7 @@ from beholder.runtime.seed import seed_everything
 from beholder.tokenizers.captions import as_words, learn_captions
 from beholder.tokenizers.pixels import PixelConfig
 from beholder.tokenizers.text import Words, WordsConfig
+from beholder.trunk.lowrank import attach_low_rank
 from beholder.types import UserError
 
 OWN = "own"
@@ -90,10 +91,23 @@ def build_speaker(
     return speaker
 
 
-def freeze_language(speaker: VisionLanguage) -> None:
-    """Leave to be trained only what was not there before: the fusion, and blocks that look."""
-    speaker.language.requires_grad_(False)
-    speaker.language.trunk.looks.requires_grad_(True)
+def choose_what_learns(speaker: VisionLanguage, settings: DescribeTraining) -> None:
+    """Of a speaker with a named language model: what was not there before, the fusion and blocks that look; and of the
+    language model what its tuning asks for."""
+    language = speaker.language
+    if settings.tuning == "full":
+        return
+    language.requires_grad_(False)
+    if settings.tuning == "low-rank":
+        attach_low_rank(language.trunk.blocks, settings.rank)
+    language.trunk.looks.requires_grad_(True)
+
+
+def rates_of(language: Language, settings: DescribeTraining) -> tuple[tuple[str, float], ...]:
+    """How much slower than the rest a named language model learns as a whole."""
+    if language.model is None or settings.tuning != "full":
+        return ()
+    return (("model.language.", settings.full_rate), ("model.language.trunk.looks.", 1.0))
 
 
 def _dtype(model: nn.Module) -> torch.dtype:

@@ -154,13 +154,9 @@ def join(
     return [_after(one, naming.found[one.images[0]], tuple(phrases[str(one.images[0])])) for one in asked]
 
 
-def to_join(
-    joined: Sequence[Joined], material: Material, naming: Naming, things: Things, seed: int
-) -> tuple[Asked, ...]:
+def to_join(joined: Sequence[Joined], material: Material, naming: Naming, seed: int) -> tuple[Asked, ...]:
     """What joining is learned from: after the speaker's phrases, often before no image, so that they count; after none;
-    and after people's phrases about the image, and some that are wrong, before no image. What is to be said then are
-    those captions of the image that name most."""
-    joined = [replace(one, asked=_fullest(one.asked, things)) for one in joined]
+    and after people's phrases about the image, and some that are wrong, before no image."""
     generator = numpy_generator(seed, "told")
     said = {one.images[0]: list(_phrases_of(one, naming, MOST_FOUND)) for one in material.asked["train"]}
     heard = [text for listed in said.values() for each in listed for text in each.exchanges[0].answers]
@@ -174,19 +170,6 @@ def to_join(
             one.without_phrases(), replace(_told(one.asked, kept), hidden_share=1.0),
         ]  # fmt: skip
     return tuple(lessons)
-
-
-def _fullest(asked: Asked, things: Things) -> Asked:
-    """With the captions alone that name most."""
-
-    def worth(text: str) -> tuple[int, int]:
-        return len(things.things_in(text)), len(text)
-
-    kept = [
-        replace(each, answers=tuple(sorted(each.answers, key=worth, reverse=True)[: -(-2 * len(each.answers) // 5)]))
-        for each in asked.exchanges
-    ]
-    return replace(asked, exchanges=tuple(kept))
 
 
 def _told(asked: Asked, phrases: Sequence[str]) -> Asked:

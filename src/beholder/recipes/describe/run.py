@@ -16,6 +16,7 @@ import torch
 
 from beholder.config import from_json, to_json
 from beholder.data.decode import Limits
+from beholder.metrics.things import read_things
 from beholder.models.describer import Describer
 from beholder.models.gpt import GPT
 from beholder.models.seen import SeenTokens
@@ -28,7 +29,15 @@ from beholder.recipes.describe.judge import judge, say_all
 from beholder.recipes.describe.judge_regions import judge_regions
 from beholder.recipes.describe.look import look_once
 from beholder.recipes.describe.material import fitting, gather
-from beholder.recipes.describe.parts import OWN, Language, build_speaker, freeze_language, open_language, open_vision
+from beholder.recipes.describe.parts import (
+    OWN,
+    Language,
+    build_speaker,
+    choose_what_learns,
+    open_language,
+    open_vision,
+    rates_of,
+)  # fmt: skip
 from beholder.recipes.describe.settings import DescribeTraining, check
 from beholder.recipes.describe.stream import DialogueStream
 from beholder.recipes.describe.tell import Finished, tell
@@ -40,6 +49,7 @@ from beholder.runtime.run_folder import RunFolder
 from beholder.tasks.talk import Talker
 from beholder.tokenizers.chat import chat_of
 from beholder.tokenizers.dialogues import DialogueRows
+from beholder.trunk.lowrank import merge_low_rank
 
 _CAN = {"captions": ("describe",), "questions": ("answer",), "conversations": ("describe", "answer")}
 """By the kind of the data."""
@@ -66,8 +76,8 @@ def train_describe(
 
     `data`: images with captions, questions and answers, or conversations, as `read_dialogues` reads them; `spoken`
     chooses columns of that language. `vision` and `language` name the two sides: "embedded" and "own", or what `load`
-    opens; a named language model stays as it is. `things` is a list of what captions name, for regions (`read_things`).
-    Raises UserError for what cannot work.
+    opens; a named language model stays as it is, or is tuned as the settings say. `things` is a list of what captions
+    name (`read_things`). Raises UserError for what cannot work.
     """
     settings = from_json(DescribeTraining, to_json(settings or DescribeTraining()))
     check(settings)
@@ -87,6 +97,7 @@ def train_describe(
 def _run(sitting: Sitting[DescribeTraining], asked: dict[str, Any]) -> dict[str, Any]:
     settings, run, log, device = sitting.settings, sitting.run, sitting.log, sitting.device
     eye = open_vision(asked["vision"], settings.side)
+    things = read_things(None if asked["things"] is None else Path(asked["things"]))
     with run.charged("reading"):
         material = gather(sitting, asked["spoken"])
     tongue = open_language(asked["language"], settings, material.texts)
@@ -103,7 +114,7 @@ def _run(sitting: Sitting[DescribeTraining], asked: dict[str, Any]) -> dict[str,
     material, num_long = fitting(material, rows)
     if num_long:
         log.warn(f"{num_long:,} dialogues are longer than the {longest:,} tokens that the model reads, and left out")
-    regions = Regions.begin(sitting, material, seen, eye, asked["things"]) if settings.regions else None
+    regions = Regions.begin(sitting, material, seen, eye, things) if settings.regions else None
     seen = seen if regions is None else regions.seen
     lessons = (*material.asked["train"], *(() if regions is None else regions.phrases))
     stream = stream_of(sitting, lessons, seen, rows)
@@ -115,20 +126,22 @@ def _run(sitting: Sitting[DescribeTraining], asked: dict[str, Any]) -> dict[str,
     learned = sorted({row for one in material.asked["train"] for row in one.images})
     speaker.measure(torch.from_numpy(seen.table[learned, 0]))
     if tongue.model is not None:
-        freeze_language(speaker)
-    story = fit(sitting, material.asked["validation"], speaker, stream, timed.steps)
+        choose_what_learns(speaker, settings)
+    rates = rates_of(tongue, settings)
+    story = fit(sitting, material.asked["validation"], speaker, stream, timed.steps, rates)
     model = Describer(eye.tokens, speaker, None if regions is None else regions.names).to(device.torch_device).eval()
     can = (*_CAN[material.kind], *(() if regions is None else ("regions",)))
     talker = Talker(model, eye.pixels, tongue.words, device, can)
     if regions is not None:
-        story["joining"] = regions.learn_to_join(sitting, material, talker, rows, timed.steps)
+        story["joining"] = regions.learn_to_join(sitting, material, talker, rows, timed.steps, rates)
+    merge_low_rank(speaker).requires_grad_(False)
     with run.charged("judging"):
         said = say_all(sitting, material, seen, talker)
         if regions is not None:
             said = replace(said, by=said.by | regions.say(sitting, said.asked, talker))
-        judged = run.stage("judged", lambda: judge(material.kind, said.by, said.references, sitting.seed))
+        judged = run.stage("judged", lambda: judge(material.kind, said.by, said.references, sitting.seed, things))
         if regions is not None:
-            judged["regions"] = judge_regions(said.by, said.references, regions.things, sitting.seed)
+            judged["regions"] = judge_regions(said.by, said.references, things, sitting.seed)
     return tell(sitting, asked, Finished(material, talker, eye.is_embedded, story, judged, said, timed))
 
 
@@ -142,5 +155,5 @@ def _pace(sitting: Sitting[DescribeTraining], vision: SeenTokens, tongue: Langua
     spoken = tongue.model or GPT(tongue.config)
     speaker = build_speaker(sitting.settings, vision, tongue, spoken, sitting.seed)
     if tongue.model is not None:
-        freeze_language(speaker)
+        choose_what_learns(speaker, sitting.settings)
     return steps_for(sitting, speaker, stream)

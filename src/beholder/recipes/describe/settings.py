@@ -13,6 +13,7 @@ from beholder.trunk.transformer import TransformerConfig
 from beholder.types import UserError
 
 Size = Literal["tiny", "small", "debug"]
+Tuning = Literal["frozen", "low-rank", "full"]
 TRUNKS: dict[str, TransformerConfig] = {
     "tiny": llama_trunk(256, 4, 4),
     "small": llama_trunk(384, 6, 6),
@@ -29,6 +30,13 @@ class DescribeTraining:
 
     fusion: FusionName = "linear"
     """linear: what is seen stands among the words. gated: blocks that look are put between the language model's."""
+    tuning: Tuning = "frozen"
+    """Of a named language model. frozen: it stays as it is. low-rank: two thin matrices a layer are learned and merged.
+    full: all of it learns, at a rate of its own."""
+    rank: int = 8
+    """Of the thin matrices."""
+    full_rate: float = 0.05
+    """How many times as fast as what is new a named language model learns as a whole."""
     size: Size = "tiny"
     """Of a language model of one's own."""
     budget: str = "8m"
@@ -67,12 +75,14 @@ class DescribeTraining:
 
 def check(settings: DescribeTraining) -> None:
     """Raises UserError for numbers that cannot work, before anything is read."""
-    least_of = {"batch_size": 1, "side": 1, "num_beams": 1, "num_judged": 2, "num_shots": 0}
+    least_of = {"batch_size": 1, "side": 1, "num_beams": 1, "num_judged": 2, "num_shots": 0, "rank": 1}
     for name, least in least_of.items():
         if getattr(settings, name) < least:
             raise UserError(f"{name}={getattr(settings, name)}: at least {least} is needed.")
     if settings.num_views not in (1, 2):
         raise UserError(f"num_views={settings.num_views}: an image is seen as it is and mirrored; give 1 or 2.")
+    if not 0 < settings.full_rate <= 1:
+        raise UserError(f"full_rate={settings.full_rate}: it must be a share above 0, up to 1.")
     if not 0 < settings.joining_share <= 1:
         raise UserError(f"joining_share={settings.joining_share}: it must be a share above 0, up to 1.")
     for name in ("language_share", "dropout", "blank_share"):

@@ -33,7 +33,7 @@ from beholder.version import VERSION
 
 _NUM_SHOWN = 12
 _SIDE = 160
-_SPOKEN = ("fusion", "size", "budget", "language_share", "num_shots", "batch_size", "regions")
+_SPOKEN = ("fusion", "tuning", "size", "budget", "language_share", "num_shots", "batch_size", "regions")
 _FUSIONS = {
     "linear": "One linear map puts what is seen among the words",
     "gated": "Gated blocks let the words look at what is seen",
