@@ -18,7 +18,7 @@ from beholder.metrics.things import Things
 from beholder.recipes.describe import DescribeTraining, train_describe
 from beholder.recipes.describe.chain import describe_by_regions
 from beholder.recipes.describe.judge import MODEL
-from beholder.recipes.describe.judge_regions import JOINED, NO_PHRASES, TEMPLATE, judge_regions
+from beholder.recipes.describe.judge_regions import JOINED, NO_PHRASES, TEMPLATE, UNCHECKED, judge_regions
 from beholder.runtime.device import pick_device
 from beholder.tasks.naming import by_captions
 from beholder.tasks.regions import Finder, describe_regions
@@ -91,7 +91,7 @@ class TestARun:
         right, total = 0, 0
         for _ in range(40):
             left, other = generator.permutation(list(SHOWN))[:2]
-            found = {one.name: one for one in finder.find("x", draw(left, other, generator))}
+            found = {one.name: one for one in finder.find("x", draw(left, other, generator)).regions}
             for name, is_left in ((left, True), (other, False)):
                 if name in found:
                     total += 1
@@ -115,7 +115,7 @@ class TestARun:
 
     def test_what_it_is_worth_is_told(self, finished: Run) -> None:
         rows = finished[1]["judged"]["regions"]["rows"]
-        assert set(rows) == {MODEL, JOINED, NO_PHRASES, "by regions, images blanked", TEMPLATE}
+        assert set(rows) == {MODEL, JOINED, UNCHECKED, NO_PHRASES, "by regions, images blanked", TEMPLATE}
         assert rows[JOINED]["things_true"] > 1.2 and rows[JOINED]["things_false"] < 0.3  # of two things each
         for name, row in rows.items():
             if name != JOINED:
@@ -187,7 +187,8 @@ def test_more_truth_and_less_falsehood_are_told_with_their_sign() -> None:
     things = Things({name: name for name in ("cup", "tree", "lake")})
     references = [["a cup and a tree"]] * 10
     by = {
-        MODEL: ["a cup and a lake"] * 10, JOINED: ["a cup and a tree"] * 10, NO_PHRASES: ["a cup"] * 10,
+        MODEL: ["a cup and a lake"] * 10, JOINED: ["a cup and a tree"] * 10, UNCHECKED: ["a cup"] * 10,
+        NO_PHRASES: ["a cup"] * 10,
         "by regions, images blanked": ["a lake"] * 10, TEMPLATE: ["cup, tree and lake"] * 10,
     }  # fmt: skip
     rows = judge_regions(by, references, things, seed=0)["rows"]

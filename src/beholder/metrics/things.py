@@ -38,7 +38,7 @@ class Things:
 
     @cached_property
     def _longest(self) -> int:
-        return max(map(len, self._names))
+        return max(map(len, self._names), default=0)
 
     def _found(self, words: list[str]) -> Iterator[str]:
         at = 0

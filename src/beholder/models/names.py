@@ -3,6 +3,7 @@ box (Fang et al. 2015, arXiv 1411.4952)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -29,6 +30,16 @@ class Found:
     name: str
     probability: float
     """That people would name it so."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """What was found in an image, and what else may be there."""
+
+    found: list[Found]
+    """The likeliest first."""
+    likely: Mapping[str, float]
+    """That people would name each thing, by its likeliest name; nothing where that is not known."""
 
 
 class Names(nn.Module):
@@ -59,10 +70,14 @@ class Names(nn.Module):
         """That people would say each name of the image, from its scores."""
         return (self.slope * evidence(whole, parts) + self.offset).sigmoid()
 
-    def find(self, whole: Float[Tensor, " C"], parts: Float[Tensor, "K C"], least: float, most: int) -> list[Found]:
+    def find(self, whole: Float[Tensor, " C"], parts: Float[Tensor, "K C"], least: float, most: int) -> Named:
         """What an image shows, from its summary and those of its parts."""
         score, scores = self(whole), self(parts)
-        return find(self.config, self.probabilities(score[None], scores[None])[0], scores, least, most)
+        probabilities = self.probabilities(score[None], scores[None])[0]
+        likely: dict[str, float] = {}
+        for thing, value in zip(self.config.things, probabilities.tolist(), strict=True):
+            likely[thing] = max(value, likely.get(thing, 0.0))
+        return Named(find(self.config, probabilities, scores, least, most), likely)
 
 
 def evidence(whole: Float[Tensor, "B V"], parts: Float[Tensor, "B K V"]) -> Float[Tensor, "B V"]:

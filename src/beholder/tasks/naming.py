@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from beholder.models.names import Found, Names
+from beholder.models.names import Found, Named, Names
 from beholder.models.seen import SeenTokens
 from beholder.pretrained.catalogue import efficientnet_lite0
 from beholder.pretrained.towers import imagenet_names
@@ -24,15 +24,15 @@ MOST_FOUND = 5
 LEAST_PROBABILITY = 0.25
 """Of a thing that is told."""
 
-Namer = Callable[[np.ndarray, Sequence[np.ndarray]], list[Found]]
-"""From an image and its parts, H W 3 bytes, to what was found in which part, the likeliest first."""
+Namer = Callable[[np.ndarray, Sequence[np.ndarray]], Named]
+"""From an image and its parts, H W 3 bytes, to what was found in which part."""
 
 
 def by_captions(names: Names, vision: SeenTokens, pixels: PixelConfig, device: Device) -> Namer:
     """What captions taught; the models are on the device."""
 
     @torch.inference_mode()
-    def name(image: np.ndarray, parts: Sequence[np.ndarray]) -> list[Found]:
+    def name(image: np.ndarray, parts: Sequence[np.ndarray]) -> Named:
         with device.autocast():
             seen = vision(prepare([image, *parts], pixels).to(device.torch_device))[:, 0].float()
         return names.find(seen[0], seen[1:], LEAST_PROBABILITY, MOST_FOUND)
@@ -46,10 +46,10 @@ def by_classes(device: Device) -> Namer:
     model = efficientnet_lite0(with_classifier=True).folded().to(device.torch_device)
 
     @torch.inference_mode()
-    def name(image: np.ndarray, parts: Sequence[np.ndarray]) -> list[Found]:
+    def name(image: np.ndarray, parts: Sequence[np.ndarray]) -> Named:
         with device.autocast():
             logits = model.classify(model(prepare(parts, pixels).to(device.torch_device))).float()
-        return best_of_each(logits.softmax(1).cpu(), names)
+        return Named(best_of_each(logits.softmax(1).cpu(), names), {})
 
     return name
 
@@ -58,8 +58,8 @@ def by_space(space: SharedSpace, names: Sequence[str]) -> Namer:
     """Any names, without training. Raises UserError for none, or an empty one."""
     points = place_names(space, names)
 
-    def name(image: np.ndarray, parts: Sequence[np.ndarray]) -> list[Found]:
-        return best_of_each(space.probabilities(space.place_arrays(parts), points), names)
+    def name(image: np.ndarray, parts: Sequence[np.ndarray]) -> Named:
+        return Named(best_of_each(space.probabilities(space.place_arrays(parts), points), names), {})
 
     return name
 

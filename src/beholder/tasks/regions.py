@@ -4,7 +4,7 @@ seen, joined by the language model into one text."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from beholder.data.boxes import Box, GivenBox
 from beholder.data.conversations import MARK, REGION
 from beholder.data.decode import Limits
+from beholder.metrics.things import Things
 from beholder.models.seen import SeenTokens, shown_briefly
 from beholder.runtime.device import Device
 from beholder.tasks.embed import ImageInput, decoded_batches, each
@@ -26,6 +27,11 @@ from beholder.tokenizers.pixels import PixelConfig
 from beholder.types import UserError
 
 _PHRASE = Saying(num_beams=1, num_tokens=12)
+_NUM_CHECKED = 10
+"""Beams of a description, at least, of which one is told."""
+_CHECK, _DOUBT = 0.8, 0.3
+"""Mean log-probability a token that a description gains by naming what is surely there, and how likely a thing is that
+gains and loses nothing; chosen on Flickr8k's validation photos (docs/benchmarks.md)."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,8 @@ class Described:
     image: np.ndarray | None = None
     """H W 3 bytes."""
     regions: tuple[Region, ...] = ()
+    likely: Mapping[str, float] = field(default_factory=dict)
+    """That people would name each thing; nothing where that is not known."""
     caption: str | None = None
     """What is said of the whole image alone; None without a captioner."""
     description: str | None = None
@@ -81,20 +89,22 @@ class Finder:
     given: Mapping[str, Sequence[GivenBox]] | None = None
     """Boxes of a detector by the file's name; None: parts are found here."""
 
-    def find(self, key: str, image: np.ndarray) -> list[Region]:
-        """What is in an image. Raises UserError where boxes were given, and none for it."""
+    def find(self, key: str, image: np.ndarray) -> Described:
+        """What is in an image, so far. Raises UserError where boxes were given, and none for it."""
         if self.given is None:
             boxes = [one.box for one in segments_of(image, self.vision, self.pixels, self.device)]
-            found = self.namer(image, [box.crop(image) for box in boxes])
-            return [Region(boxes[one.region], one.name, one.probability) for one in found]
+            named = self.namer(image, [box.crop(image) for box in boxes])
+            regions = [Region(boxes[one.region], one.name, one.probability) for one in named.found]
+            return Described(key, image, tuple(regions), named.likely)
         boxes = self.given.get(PurePath(key).name)
         if boxes is None:
             raise UserError(f"no boxes were given for {PurePath(key).name}")
         size = image.shape[:2]
         nameless = [one.within(*size) for one in boxes if one.name is None]
-        found = self.namer(image, [box.crop(image) for box in nameless]) if nameless else []
-        named = [Region(one.within(*size), one.name, one.probability) for one in boxes if one.name is not None]
-        return named + [Region(nameless[one.region], one.name, one.probability) for one in found]
+        found = self.namer(image, [box.crop(image) for box in nameless]).found if nameless else []
+        regions = [Region(one.within(*size), one.name, one.probability) for one in boxes if one.name is not None]
+        regions += [Region(nameless[one.region], one.name, one.probability) for one in found]
+        return Described(key, image, tuple(regions))
 
 
 def find_regions(
@@ -135,6 +145,27 @@ def say_phrases(
     return talker.say(asked, _PHRASE, on_said)
 
 
+def describe_checked(
+    talker: Talker,
+    asked: Sequence[Asking],
+    likely: Sequence[Mapping[str, float]],
+    saying: Saying = USUAL,
+    on_said: Callable[[int], None] = lambda count: None,
+) -> list[str]:
+    """Of the descriptions that beams find for each, the one that is likeliest and names what is likely to be there;
+    drawn ones are told as they come."""
+    if saying.sampling is not None:
+        return talker.say(asked, saying, on_said)
+    names = talker.model.names
+    things = Things({} if names is None else dict(zip(names.config.names, names.config.things, strict=True)))
+    several = talker.say_several(asked, replace(saying, num_beams=max(saying.num_beams, _NUM_CHECKED)), on_said)
+
+    def worth(told: tuple[float, str], known: Mapping[str, float]) -> float:
+        return told[0] + _CHECK * sum(known[thing] - _DOUBT for thing in things.things_in(told[1]) if thing in known)
+
+    return [max(listed, key=lambda told: worth(told, known))[1] for listed, known in zip(several, likely, strict=True)]
+
+
 def about(name: str) -> str:
     """What asks for a phrase about a part, shown before its name is told and after it."""
     return f"{REGION} {name} {REGION}"
@@ -149,7 +180,7 @@ def _found(finder: Finder, key: str, image: np.ndarray | str) -> Described:
     if isinstance(image, str):
         return Described(key, refused=image)
     try:
-        return Described(key, image, tuple(finder.find(key, image)))
+        return finder.find(key, image)
     except UserError as error:
         return Described(key, refused=str(error))
 
@@ -171,7 +202,7 @@ def _describe(talker: Talker, found: Sequence[Described], saying: Saying) -> lis
         Asking(torch.cat([seen, own[None]]), after([str(region.phrase) for region in one.regions]))
         for one, seen, own in zip(found, parts, whole, strict=True)
     ]
-    described = talker.say(joined, saying)
+    described = describe_checked(talker, joined, [one.likely for one in found], saying)
     return [
         replace(one, caption=caption, description=description)
         for one, caption, description in zip(found, captions, described, strict=True)

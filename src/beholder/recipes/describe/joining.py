@@ -82,4 +82,5 @@ class Regions:
     def say(self, sitting: Sitting[DescribeTraining], asked: Sequence[Asked], talker: Talker) -> dict[str, list[str]]:
         """What the finished speaker says of held-out images by regions."""
         joined = join(sitting, asked, self.seen, self.naming, talker, "phrases test")
-        return say_by_regions(sitting, joined, self.seen, talker)
+        likely = [self.naming.likely[one.images[0]] for one in asked]
+        return say_by_regions(sitting, joined, likely, self.seen, talker)

@@ -3,7 +3,7 @@ them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,32 +19,38 @@ from beholder.recipes.describe.regions import Joined
 from beholder.recipes.describe.settings import DescribeTraining
 from beholder.recipes.sitting import Sitting
 from beholder.runtime.seed import numpy_generator
+from beholder.tasks.regions import describe_checked
 from beholder.tasks.talk import Asking, Saying, Talker
 
 JOINED = "by regions"
+UNCHECKED = "by regions, not checked"
 NO_PHRASES, NO_IMAGES, TEMPLATE = "by regions, phrases left out", "by regions, images blanked", "phrases in a row"
 _NUM_DRAWS = 2000
 
 
 def say_by_regions(
-    sitting: Sitting[DescribeTraining], joined: Sequence[Joined], seen: Seen, talker: Talker
-) -> dict[str, list[str]]:
-    """Descriptions of held-out images after phrases about their parts, without these, and without looking; and the
-    phrases by themselves."""
-    blank = seen.mean
+    sitting: Sitting[DescribeTraining], joined: Sequence[Joined], likely: Sequence[Mapping[str, float]], seen: Seen,
+    talker: Talker,
+) -> dict[str, list[str]]:  # fmt: skip
+    """Descriptions of held-out images after phrases about their parts; the likeliest of them, not checked; without the
+    phrases, and without looking; and the phrases by themselves."""
+    blank, saying = seen.mean, Saying(sitting.settings.num_beams)
 
-    def say(asked: Sequence[Asked], *, is_blank: bool = False) -> list[str]:
+    def say(asked: Sequence[Asked], *, is_blank: bool = False, is_checked: bool = True) -> list[str]:
         shown = [seen.shown([one])[0] for one in asked]
         askings = [
             Asking(blank.expand_as(images) if is_blank else images, one.exchanges[0].question)
             for one, images in zip(asked, shown, strict=True)
         ]
         with sitting.log.progress("Judge", len(asked)) as advance:
-            return talker.say(askings, Saying(sitting.settings.num_beams), advance)
+            if is_checked:
+                return describe_checked(talker, askings, likely, saying, advance)
+            return talker.say(askings, saying, advance)
 
     whole = [one.asked for one in joined]
     return {
         JOINED: say(whole),
+        UNCHECKED: say(whole, is_checked=False),
         NO_PHRASES: say([one.without_phrases() for one in joined]),
         NO_IMAGES: say(whole, is_blank=True),
         TEMPLATE: [_in_a_row(one.phrases) for one in joined],
@@ -56,7 +62,7 @@ def judge_regions(
 ) -> dict[str, Any]:
     """Of the caption and of each way by regions: CIDEr, and the things that it names truly and falsely; and how far the
     description by regions is ahead of each in all three, with intervals over images. JSON values."""
-    names = (MODEL, JOINED, NO_PHRASES, NO_IMAGES, TEMPLATE)
+    names = (MODEL, JOINED, UNCHECKED, NO_PHRASES, NO_IMAGES, TEMPLATE)
     rows: dict[str, dict[str, Any]] = {}
     cider: dict[str, Float[np.ndarray, " n"]] = {}
     named = {name: score_things(by[name], references, things) for name in names}

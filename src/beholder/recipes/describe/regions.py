@@ -48,6 +48,8 @@ class Naming:
 
     names: Names
     found: Mapping[int, list[Found]]
+    likely: Mapping[int, Mapping[str, float]]
+    """That people would name each thing in the images that are held out."""
 
 
 def part_once(
@@ -99,15 +101,17 @@ def learn_names(
         image: find(config, fit.probabilities[row], fit.scores[row], LEAST_PROBABILITY, MOST_FOUND)
         for row, image in enumerate(learned)
     }
+    likely: dict[int, Mapping[str, float]] = {}
     for part in ("validation", "test"):
         for one in material.asked[part]:
             image = one.images[0]
             own = torch.from_numpy(np.array(seen.table[image, 0, 0])), torch.from_numpy(np.array(seen.parts[image]))
-            found[image] = fit.names.find(*own, LEAST_PROBABILITY, MOST_FOUND)
+            named = fit.names.find(*own, LEAST_PROBABILITY, MOST_FOUND)
+            found[image], likely[image] = named.found, named.likely
     sitting.log.stage(
         "Names", f"{len(names):,} names, found {np.mean([len(one) for one in found.values()]):.1f} an image"
     )
-    return Naming(fit.names, found)
+    return Naming(fit.names, found, likely)
 
 
 def things_said(one: Asked, things: Things) -> set[str]:

@@ -62,7 +62,7 @@ class DescribeTraining:
     (Flamingo: 4 and more). With few images it also learns more from such rows: docs/benchmarks.md."""
     regions: bool = False
     """Whether images are also taken apart, and phrases about their parts joined into a description."""
-    joining_share: float = 0.5
+    joining_share: float = 1.0
     """Of the budget, in addition to it, for learning to join phrases."""
     num_beams: int = 3
     num_judged: int = 300
