@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
+from beholder.backends.outputs import Backend
 from beholder.data.decode import Limits
 from beholder.data.dialogues import read_examples
 from beholder.inference.sampling import SamplingConfig
@@ -102,6 +104,7 @@ def describe(
     top_p: float | None = None,
     stop: Sequence[str] = (),
     seed: int = 0,
+    backend: Backend | Literal["auto"] = "plain",
     threads: int | None = None,
     max_pixels: int = 100_000_000,
 ) -> list[Answer]:
@@ -110,13 +113,15 @@ def describe(
     best, as `label`, its cosine as `score`, the best five in `details["ranking"]`.
 
     `beams` captions are followed at once; with a `temperature` words are drawn instead, from the likeliest `top_k`, or
-    the fewest that have the share `top_p`; one of the texts `stop` ends a caption. Arguments else as for `classify`."""
+    the fewest that have the share `top_p`; one of the texts `stop` ends a caption. `backend` runs the part that sees on
+    a CPU. Arguments else as for `classify`."""
     if candidates is not None:
         return _compare(rank_descriptions, model, images, candidates, device, threads, max_pixels)
     saying = saying_of(beams, temperature, top_k, top_p, stop, seed)
     limits = Limits(max_pixels=max_pixels)
     shots = [] if examples is None else read_examples(Path(examples), limits)
-    talker = open_talker(load(model) if isinstance(model, str | Path) else model, pick_device(device, threads))
+    loaded = load(model) if isinstance(model, str | Path) else model
+    talker = open_talker(loaded, pick_device(device, threads), backend=backend)
     return list(_describe(talker, images, limits, saying, shots))
 
 
@@ -133,6 +138,7 @@ def answer(
     top_p: float | None = None,
     stop: Sequence[str] = (),
     seed: int = 0,
+    backend: Backend | Literal["auto"] = "plain",
     threads: int | None = None,
     max_pixels: int = 100_000_000,
 ) -> list[Answer]:
@@ -141,7 +147,7 @@ def answer(
     `describe` and `classify`. Raises UserError for a question without words, and for choices that are none."""
     saying = saying_of(beams, temperature, top_k, top_p, stop, seed)
     loaded = load(model) if isinstance(model, str | Path) else model
-    talker = open_talker(loaded, pick_device(device, threads), "answer")
+    talker = open_talker(loaded, pick_device(device, threads), "answer", backend)
     return list(_answer(talker, images, question, Limits(max_pixels=max_pixels), saying, choices))
 
 

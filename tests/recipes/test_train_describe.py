@@ -14,6 +14,7 @@ import pytest
 import torch
 from drawings import COLOURS, colour_of, draw_block, write_drawings
 from parity.reference import randomise, save
+from PIL import Image
 from torch import nn
 from towers import save_clip
 
@@ -34,6 +35,7 @@ from beholder.recipes.sitting import Sitting
 from beholder.runtime.device import pick_device
 from beholder.runtime.log import Log
 from beholder.runtime.run_folder import RunFolder
+from beholder.tasks.grounding import ground
 from beholder.tasks.talk import Asking, answer, describe, open_talker
 from beholder.tokenizers.captions import as_words, learn_captions
 from beholder.tokenizers.dialogues import DialogueRows
@@ -150,6 +152,46 @@ class TestARun:
         assert [one.label for one in beholder.describe(finished[0], images)] == [first["label"], None]
         assert main(["answer", images[0], "what is it?", "--model", str(finished[0])]) == 2
         assert "was trained to describe, not to answer" in capsys.readouterr().err
+
+    def test_it_tells_where_it_looked_for_each_word(self, finished: Finished, tmp_path: Path) -> None:
+        talker = open_talker(beholder.load(finished[0]), CPU)
+        generator = np.random.default_rng(3)
+        picture = draw_block("green", generator)
+        asking = Asking(talker.see([picture]), MARK)
+        speaker, text = talker.model.speaker, "a green block"
+        prompt, row = talker.rows.prompt(MARK).tokens, talker.rows.write([(MARK, text)]).tokens
+        words = ground(talker, asking, text)
+        assert [one.word for one in words] == text.split() and words[1].heat.shape == (2, 2)
+
+        @torch.no_grad()
+        def likely(seen: torch.Tensor) -> torch.Tensor:
+            """Log-probability of each token of what is said, without its end."""
+            scores = speaker(torch.tensor([row[:-1]]), seen[None]).log_softmax(2)[0, len(prompt) - 1 :]
+            return scores.gather(1, torch.tensor(row[len(prompt) :])[:, None])[:-1, 0]
+
+        blank, seen = speaker.seen_mean.expand_as(asking.seen), asking.seen.clone()
+        gain = likely(seen) - likely(blank)
+        assert sum(one.nats for one in words) == pytest.approx(float(gain.sum()), rel=1e-3, abs=1e-3)
+        for part in range(4):
+            nearer, farther = seen.clone(), seen.clone()
+            step = 0.01 * (seen - blank)[:, 1 + part]
+            nearer[:, 1 + part] += step
+            farther[:, 1 + part] -= step
+            slope = float((likely(nearer) - likely(farther)).sum()) / 0.02
+            told = sum(float(one.heat.flat[part]) for one in words)
+            assert told == pytest.approx(slope, rel=0.05, abs=0.02)
+        path = tmp_path / "x.png"
+        Image.fromarray(picture).save(path)
+        asked = ["describe", str(path), "--model", str(finished[0]), "--heat", str(tmp_path / "heat")]
+        assert main(asked) == 0 and (tmp_path / "heat" / "x.png").is_file()
+
+    def test_another_backend_sees_the_same(self, finished: Finished) -> None:
+        pytest.importorskip("openvino", reason="beholder[fast] is not installed")
+        picture = draw_block("red", np.random.default_rng(5))
+        plain = open_talker(beholder.load(finished[0]), CPU)
+        fast = open_talker(beholder.load(finished[0]), CPU, backend="openvino")
+        assert torch.allclose(plain.see([picture] * 3), fast.see([picture] * 3), rtol=1e-3, atol=1e-3)
+        assert next(describe(plain, picture)).label == next(describe(fast, picture)).label
 
     def test_it_is_evaluated_on_other_images(
         self, finished: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]

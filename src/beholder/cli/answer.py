@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beholder.cli.options import Beams, Device, Json, MaxPixels, Seed, Stop, Temperature, Threads, TopK, TopP
+from beholder.cli.options import Backend, Beams, Device, Json, MaxPixels, Seed, Stop, Temperature, Threads, TopK, TopP
 
 
 def answer(
@@ -17,6 +17,7 @@ def answer(
     top_p: TopP = None,
     stop: Stop = (),
     seed: Seed = 0,
+    backend: Backend = "plain",
     device: Device = "auto",
     threads: Threads = None,
     max_pixels: MaxPixels = 100_000_000,
@@ -55,6 +56,6 @@ def answer(
     saying = talk.saying_of(beams, temperature, top_k, top_p, stop, seed)
     listed = () if choices is None else tuple(choice.strip() for choice in choices.split(","))
     named = gather([Path(image) for image in images])
-    talker = talk.open_talker(load(model), pick_device(device, threads), "answer")
+    talker = talk.open_talker(load(model), pick_device(device, threads), "answer", backend)
     answers = talk.answer(talker, named, question, Limits(max_pixels=max_pixels), saying, listed)
     print_answers(answers, told, Log(as_json=json))

@@ -41,6 +41,12 @@ def ranking_of(answer: Answer) -> str:
     return "".join(f"\n  {one['similarity']:+.3f}  {one['probability']:6.1%}  {one['text']}" for one in ranking)
 
 
+def words_of(answer: Answer) -> str:
+    """The caption, and what looking did for each of its words."""
+    told = "  ".join(f"{one['word']} {one['nats']:+.1f}" for one in answer.details["words"])
+    return f"{answer.label or ''}\n  {told}"
+
+
 def _plain(value: object) -> object:
     """JSON knows no infinity: a threshold that cannot be promised is null."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

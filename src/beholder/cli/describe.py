@@ -6,14 +6,17 @@ from pathlib import Path
 
 from beholder.cli.options import (
     DEFAULT_PAIRS,
+    Backend,
     Beams,
     Boxes,
     Device,
+    Heat,
     Json,
     MaxPixels,
     Names,
     Pairs,
     Pictures,
+    Regions,
     Seed,
     Stop,
     Temperature,
@@ -25,14 +28,15 @@ from beholder.cli.options import (
 
 def describe(
     *images: Path,
-    model: Pairs = DEFAULT_PAIRS,
+    model: str = DEFAULT_PAIRS,
     candidates: Path | None = None,
     examples: Path | None = None,
-    regions: bool = False,
+    regions: Regions = False,
     boxes: Boxes = None,
     names: Names = None,
     pairs: Pairs = DEFAULT_PAIRS,
     out: Pictures = None,
+    heat: Heat = None,
     count: int = 5,
     beams: Beams = 3,
     temperature: Temperature = 0.0,
@@ -40,6 +44,7 @@ def describe(
     top_p: TopP = None,
     stop: Stop = (),
     seed: Seed = 0,
+    backend: Backend = "plain",
     device: Device = "auto",
     threads: Threads = None,
     max_pixels: MaxPixels = 100_000_000,
@@ -60,23 +65,22 @@ def describe(
         A text file with one description a line, to be ranked.
     examples
         A table of images with captions that the model reads first, and in whose manner it then speaks.
-    regions
-        Take each image apart, name what is in the parts, say a phrase about each, and join phrases and what is seen
-        into one description (a model of beholder train describe --regions).
     count
         How many candidates are told of each image.
     """
-    from beholder.cli.answers import gather, print_answers, ranking_of
+    from beholder.cli.answers import gather, print_answers, ranking_of, words_of
     from beholder.cli.regions import WITHOUT_A_CAPTIONER, answer_of, lines_of, refuse_unused
     from beholder.data.decode import Limits
     from beholder.data.dialogues import read_examples
     from beholder.data.lines import read_lines
     from beholder.pretrained.load import load
     from beholder.recipes.describe.chain import describe_by_regions
+    from beholder.recipes.rows_of_pictures import with_pictures
     from beholder.runtime.device import pick_device
     from beholder.runtime.log import Log
     from beholder.tasks import talk
     from beholder.tasks.describe import rank_descriptions
+    from beholder.tasks.grounding import ground_captions
     from beholder.tasks.shared_space import open_space
 
     saying = talk.saying_of(beams, temperature, top_k, top_p, stop, seed)
@@ -97,5 +101,8 @@ def describe(
         return
     refuse_unused(boxes, names, out)
     shots = read_examples(examples, limits) if examples is not None else []
-    talker = talk.open_talker(load(model), pick_device(device, threads))
+    talker = talk.open_talker(load(model), pick_device(device, threads), backend=backend)
+    if heat is not None:
+        print_answers(with_pictures(ground_captions(talker, inputs, limits, saying), heat, "--heat"), words_of, log)
+        return
     print_answers(talk.describe(talker, inputs, limits, saying, shots), lambda one: one.label or "", log)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -18,6 +18,13 @@ Pairs = Annotated[
     Parameter(
         help="A model that reads images and texts: its folder, or its name on the Hugging Face hub. If not given, the "
         "embedded one, which needs beholder[text]."
+    ),
+]
+Regions = Annotated[
+    bool,
+    Parameter(
+        help="Take each image apart, name what is in the parts, say a phrase about each, and join phrases and what is "
+        "seen into one description; by a model of beholder train describe --regions."
     ),
 ]
 Boxes = Annotated[
@@ -36,6 +43,13 @@ Names = Annotated[
 ]
 Pictures = Annotated[
     Path | None, Parameter(help="For regions: a folder for a picture of each image with its boxes and texts.")
+]
+Heat = Annotated[
+    Path | None, Parameter(help="A folder for a picture of each image that shows where the model looked for each word.")
+]
+Backend = Annotated[
+    Literal["plain", "auto", "packed", "compiled", "onnxruntime", "openvino"],
+    Parameter(help="What runs the part that sees, on a CPU, see docs/backends.md; auto measures."),
 ]
 Beams = Annotated[int, Parameter(help="Texts that are followed at once; 1 takes the likeliest word each time.")]
 Temperature = Annotated[

@@ -67,6 +67,7 @@ def write_describe_report(results: Mapping[str, Any], pictures: Mapping[str, byt
     chapters = (
         _said_section(results, album),
         _scores_section(results),
+        _regions_section(results),
         training_section(results),
         data_section(results, album),
         cost_section(results),
@@ -104,8 +105,8 @@ def _rows(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def _best_rival(results: Mapping[str, Any]) -> tuple[str, float | None]:
     """The best of what needs no model."""
     measure = _measure(results)
-    rivals = {name: value for name, row in _rows(results).items()
-              if not name.startswith(_MODEL) and (value := number(row, measure)) is not None}  # fmt: skip
+    others = {name: row for name, row in _rows(results).items() if name not in _WAYS and not name.startswith(_MODEL)}
+    rivals = {name: value for name, row in others.items() if (value := number(row, measure)) is not None}
     name = max(rivals, key=lambda one: rivals[one], default=None)
     return ("", None) if name is None else (name, rivals[name])
 
@@ -135,6 +136,52 @@ def _opening(results: Mapping[str, Any]) -> Markup:
     return opening_of(results, _mark(results), *in_brackets(headline(results)), shown)
 
 
+_WAYS = {
+    "model": "The caption of the whole",
+    "by regions": "The description by regions",
+    "by regions, not checked": "The same, not checked against what is likely there",
+    "by regions, phrases left out": "The same without the phrases",
+    "by regions, images blanked": "The same before a blank",
+    "phrases in a row": "The phrases in a row",
+}
+_AHEAD = (("cider", "CIDEr", "{:+.3f}"), ("things_true", "true", "{:+.2f}"), ("things_false", "false", "{:+.0%}"))
+
+
+def _regions_section(results: Mapping[str, Any]) -> Section | None:
+    """Of runs that learned to join phrases about parts of an image."""
+    found = dig(results, "judged", "regions", "rows")
+    if not isinstance(found, Mapping):
+        return None
+    rows: list[list[Child]] = []
+    for name, title in _WAYS.items():
+        row = found.get(name)
+        if not isinstance(row, Mapping):
+            continue
+        values = [number(row, key) for key in ("cider", "things_true", "things_false")]
+        told: list[Child] = [
+            None if value is None else prose(write.format(value))
+            for value, write in zip(values, ("{:.3f}", "{:.2f}", "{:.0%}"), strict=True)
+        ]
+        rows.append([title, *told, *(_ahead(row, key, write) for key, _, write in _AHEAD)])
+    columns = ["What is told", "CIDEr", "True things", "False of named",
+               *(f"By regions ahead, {title}" for _, title, _ in _AHEAD)]  # fmt: skip
+    return section(
+        "regions",
+        "Regions",
+        "Whether the long way names more that is there",
+        "An image is taken apart, things in the parts are named, the model says a phrase about each, and joins phrases "
+        "and what it sees. Below each lead stands its 95 % interval over images; of what is false less is better.",
+        data_table("The caption and the description by regions", columns, rows, numeric=tuple(range(1, len(columns)))),
+    )
+
+
+def _ahead(row: Any, key: str, write: str) -> Child:
+    value, ends = number(row, "joined_ahead", key, "value"), interval(row, "joined_ahead", key, "interval")
+    if value is None or ends is None:
+        return None
+    return [prose(write.format(value)), tag("small", prose(f"{write.format(ends[0])} to {write.format(ends[1])}"))]
+
+
 def _said_section(results: Mapping[str, Any], album: Album) -> Section | None:
     gallery = records(results, "gallery")
     if not gallery:
@@ -155,6 +202,8 @@ def _card(record: Mapping[str, Any], album: Album) -> Markup:
     question = words(record, "question")
     lines: list[Child] = [tag("span", question, class_="quiet") if question else None]
     lines.append(tag("b", own or "(nothing)"))
+    by_regions = words(said, "by regions")
+    lines += [tag("span", f"by regions: {by_regions}")] if by_regions else []
     lines.append(tag("span", f"without looking: {words(said, _BLANK) or '(nothing)'}", class_="quiet"))
     lines += [tag("span", f"people: {text}", class_="quiet") for text in texts(record, "right")[:1]]
     picture = show(album, record.get("picture"), f"Held-out image: {own}")
@@ -168,6 +217,8 @@ def _scores_section(results: Mapping[str, Any]) -> Section | None:
     shown = _MEASURES[measure]
     rows: list[list[Child]] = []
     for name, row in found.items():
+        if name in _WAYS and name != _MODEL:
+            continue  # the next section tells of these
         values = [None if (value := number(row, key)) is None else prose(write.format(value))
                   for key, _, write in shown]  # fmt: skip
         ahead, ends = number(row, "behind", "value"), interval(row, "behind", "interval")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from beholder.runtime.files import write_whole
+from beholder.runtime.files import told_kindly, write_whole
+from beholder.types import UserError
 
 _GAP, _WIDE_GAP, _LEAST_SIDE = 3, 14, 72
 
@@ -42,6 +44,33 @@ def as_png(pixels: np.ndarray) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG", optimize=True)
     return stream.getvalue()
+
+
+@runtime_checkable
+class Keyed(Protocol):
+    """What has the name of its image."""
+
+    @property
+    def key(self) -> str: ...
+
+
+Named = TypeVar("Named", bound=Keyed)
+
+
+def with_pictures(told: Iterable[tuple[Named, np.ndarray | None]], folder: Path, option: str) -> Iterator[Named]:
+    """What is told of each image, once its picture is in the folder, under the image's name as PNG. Raises UserError
+    where two would have one name."""
+    taken: set[str] = set()
+    for one, picture in told:
+        if picture is not None:
+            name = f"{Path(one.key).stem}.png"
+            if name in taken:
+                raise UserError(f"{option} {folder}: two images would be drawn into {name}; name them one by one.")
+            taken.add(name)
+            with told_kindly(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                write_sheet(folder / name, picture)
+        yield one
 
 
 def write_sheet(path: Path, pixels: UInt8[np.ndarray, "H W 3"]) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from beholder.backends.choose import Prepared
+from beholder.backends.choose import prepare as prepare_backend
+from beholder.backends.outputs import Backend
 from beholder.data.conversations import MARK, without_marks
 from beholder.data.decode import Limits
 from beholder.inference.beams import BeamConfig, search_beams, search_several
@@ -94,6 +97,8 @@ class Talker:
     words: Words
     device: Device
     can: tuple[str, ...]
+    eye: Callable[[Float[Tensor, "B 3 H W"]], Float[Tensor, "B S C"]] | None = None
+    """What sees in the place of the model's own vision, such as the same on a faster backend."""
 
     @cached_property
     def rows(self) -> DialogueRows:
@@ -109,7 +114,7 @@ class Talker:
         """Decoded images (H W 3 bytes) as the model reads them, on the CPU."""
         pixels = prepare(images, self.pixels).to(self.device.torch_device)
         with self.device.autocast():
-            return self.model.see(pixels).float().cpu()
+            return (self.eye or self.model.see)(pixels).float().cpu()
 
     def say(
         self, asked: Sequence[Asking], saying: Saying = USUAL, on_said: Callable[[int], None] = lambda count: None
@@ -211,8 +216,17 @@ class Talker:
         return row.tokens
 
 
-def open_talker(model: Bundle | Foreign | Part, device: Device, ability: str = "describe") -> Talker:
-    """The model on the device. Raises UserError for one that does not talk, or was not trained to do that."""
+def open_talker(
+    model: Bundle | Foreign | Part,
+    device: Device,
+    ability: str = "describe",
+    backend: Backend | Literal["auto"] = "plain",
+) -> Talker:
+    """The model on the device, its vision on a backend (`backends.choose.prepare`).
+
+    Raises UserError for one that does not talk, or was not trained to do that; and for a backend that is not installed,
+    or of a device that is no CPU.
+    """
     if not isinstance(model, Foreign) or not isinstance(model.model, Describer):
         source = getattr(model, "source", "This model")
         raise UserError(
@@ -226,7 +240,16 @@ def open_talker(model: Bundle | Foreign | Part, device: Device, ability: str = "
             f"{'questions with answers' if ability == 'answer' else 'captions'}."
         )
     model.model.to(device.torch_device)
-    return Talker(model.model, model.need_pixels(), model.need_words(), device, can)
+    pixels = model.need_pixels()
+    eye = None if backend == "plain" else _fast_eye(model.model, pixels, device, backend)
+    return Talker(model.model, pixels, model.need_words(), device, can, eye)
+
+
+def _fast_eye(model: Describer, pixels: PixelConfig, device: Device, backend: Backend | Literal["auto"]) -> Prepared:
+    if device.torch_device.type != "cpu":
+        raise UserError(f"--backend {backend} is for the CPU; leave it out, or give --device cpu.")
+    noise = np.random.default_rng(0).integers(0, 256, (_ASKED_AT_ONCE, 64, 64, 3), np.uint8)
+    return prepare_backend(model.vision, prepare(list(noise), pixels), backend)
 
 
 def describe(

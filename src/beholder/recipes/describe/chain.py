@@ -16,9 +16,8 @@ from beholder.data.lines import read_lines
 from beholder.pretrained.describer_folder import embedded_vision
 from beholder.pretrained.embedded import DEFAULT_PAIRS
 from beholder.pretrained.load import load
-from beholder.recipes.rows_of_pictures import write_sheet
+from beholder.recipes.rows_of_pictures import with_pictures
 from beholder.runtime.device import Device, pick_device
-from beholder.runtime.files import told_kindly
 from beholder.tasks.embed import ImageInput
 from beholder.tasks.naming import Namer, by_captions, by_classes, by_space
 from beholder.tasks.regions import Described, Finder, describe_regions, find_regions
@@ -26,7 +25,6 @@ from beholder.tasks.regions_picture import draw_regions
 from beholder.tasks.shared_space import open_space
 from beholder.tasks.talk import USUAL, Saying, Talker, open_talker
 from beholder.tokenizers.pixels import PixelConfig
-from beholder.types import UserError
 
 _SIDE = 4
 
@@ -65,7 +63,11 @@ def describe_by_regions(
     else:
         finder = Finder(talker.model.vision, talker.pixels, picked, namer or _own(talker, picked), given)
         found = describe_regions(talker, finder, images, limits, saying)
-    yield from _with_pictures(found, None if out is None else Path(out))
+    if out is None:
+        yield from found
+        return
+    drawn = ((one, None if one.refused is not None else draw_regions(one)) for one in found)
+    yield from with_pictures(drawn, Path(out), "--out")
 
 
 def _own(talker: Talker, device: Device) -> Namer:
@@ -73,19 +75,3 @@ def _own(talker: Talker, device: Device) -> Namer:
     if talker.model.names is None:
         return by_classes(device)
     return by_captions(talker.model.names, talker.model.vision, talker.pixels, device)
-
-
-def _with_pictures(found: Iterator[Described], out: Path | None) -> Iterator[Described]:
-    taken: set[str] = set()
-    for one in found:
-        if out is not None and one.refused is None:
-            name = f"{Path(one.key).stem}.png"
-            if name in taken:
-                raise UserError(
-                    f"--out {out}: two images would be drawn into {name}; describe their folders one by one."
-                )
-            taken.add(name)
-            with told_kindly(out):
-                out.mkdir(parents=True, exist_ok=True)
-                write_sheet(out / name, draw_regions(one))
-        yield one
