@@ -86,7 +86,8 @@ def fit(
     kept = KeepBest(probe, _VALIDATION, sitting.run.scratch(stage) / "best")
     every = max(1, num_steps // code_training.NUM_PROBES)
     seed = derive(sitting.seed, "train") if stage == code_training.TRAINING else derive(sitting.seed, "train", stage)
-    plan = replace(code_training.plan_for(sitting.settings.lr, num_steps, seed, every), rates=tuple(rates))
+    lr = sitting.settings.lr * (sitting.settings.joining_rate if stage == JOINING else 1.0)
+    plan = replace(code_training.plan_for(lr, num_steps, seed, every), rates=tuple(rates))
     story = code_training.fit_stage(
         sitting, speaker, NextToken(), stream, plan, [kept], stage=stage, unit="nats a token", kept=kept, name=name
     )

@@ -62,8 +62,10 @@ class DescribeTraining:
     (Flamingo: 4 and more). With few images it also learns more from such rows: docs/benchmarks.md."""
     regions: bool = False
     """Whether images are also taken apart, and phrases about their parts joined into a description."""
-    joining_share: float = 1.0
+    joining_share: float = 0.5
     """Of the budget, in addition to it, for learning to join phrases."""
+    joining_rate: float = 0.3
+    """How many times as fast joining is learned: what goes on from learned weights at the full rate forgets."""
     num_beams: int = 3
     num_judged: int = 300
     """Most held-out images, or questions, that tell the result."""
@@ -81,10 +83,9 @@ def check(settings: DescribeTraining) -> None:
             raise UserError(f"{name}={getattr(settings, name)}: at least {least} is needed.")
     if settings.num_views not in (1, 2):
         raise UserError(f"num_views={settings.num_views}: an image is seen as it is and mirrored; give 1 or 2.")
-    if not 0 < settings.full_rate <= 1:
-        raise UserError(f"full_rate={settings.full_rate}: it must be a share above 0, up to 1.")
-    if not 0 < settings.joining_share <= 1:
-        raise UserError(f"joining_share={settings.joining_share}: it must be a share above 0, up to 1.")
+    for name in ("full_rate", "joining_share", "joining_rate"):
+        if not 0 < getattr(settings, name) <= 1:
+            raise UserError(f"{name}={getattr(settings, name)}: it must be a share above 0, up to 1.")
     for name in ("language_share", "dropout", "blank_share"):
         if not 0 <= getattr(settings, name) < 1:
             raise UserError(f"{name}={getattr(settings, name)}: it must be a share from 0 up to 1, without 1.")
