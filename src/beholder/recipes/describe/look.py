@@ -65,12 +65,17 @@ def look_once(sitting: Sitting[DescribeTraining], material: Material, vision: Se
                 seen.append(np.stack(told, axis=1))
                 advance(len(batch))
         with told_kindly(path.parent):
-            write_whole(path, lambda temporary: _save(temporary, np.concatenate(seen)))
+            save_array(path, np.concatenate(seen))
     table = np.load(path, mmap_mode="r")
     learned = sorted({row for one in material.asked["train"] for row in one.images})
     return Seen(table, torch.from_numpy(table[learned].mean((0, 1, 2), dtype=np.float64)).float())
 
 
-def _save(path: Path, array: np.ndarray) -> None:
-    with path.open("wb") as handle:
-        np.save(handle, array)
+def save_array(path: Path, array: np.ndarray) -> None:
+    """Whole or not at all, to be mapped from the file."""
+
+    def save(temporary: Path) -> None:
+        with temporary.open("wb") as handle:
+            np.save(handle, array)
+
+    write_whole(path, save)

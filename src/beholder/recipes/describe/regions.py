@@ -7,7 +7,6 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,11 +18,11 @@ from beholder.data.phrases import phrase_about
 from beholder.metrics.things import Things
 from beholder.models.names import Found, Names, NamesConfig, find
 from beholder.models.seen import SeenTokens
-from beholder.recipes.describe.look import Seen
+from beholder.recipes.describe.look import Seen, save_array
 from beholder.recipes.describe.material import Asked, Material
 from beholder.recipes.describe.settings import DescribeTraining
 from beholder.recipes.sitting import Sitting
-from beholder.runtime.files import told_kindly, write_whole
+from beholder.runtime.files import told_kindly
 from beholder.runtime.seed import numpy_generator
 from beholder.tasks.naming import LEAST_PROBABILITY, MOST_FOUND
 from beholder.tasks.regions import about, after, say_phrases
@@ -69,7 +68,7 @@ def part_once(
                 parts.append(summaries[np.arange(NUM_PARTS) % len(summaries)])
                 advance(1)
         with told_kindly(path.parent):
-            write_whole(path, lambda temporary: _save(temporary, np.stack(parts)))
+            save_array(path, np.stack(parts))
     return np.load(path, mmap_mode="r")
 
 
@@ -145,8 +144,7 @@ class Joined:
 
     def without_phrases(self) -> Asked:
         """After a look at the parts alone."""
-        question = after([""] * len(self.phrases))
-        return replace(self.asked, exchanges=tuple(replace(each, question=question) for each in self.asked.exchanges))
+        return _asked_after(self.asked, [""] * len(self.phrases), self.asked.parts[:-1])
 
 
 def join(
@@ -155,7 +153,11 @@ def join(
     """The same captions, asked for after what the speaker says now of each thing that was found; once a stage."""
     images = list(dict.fromkeys(one.images[0] for one in asked))
     phrases = sitting.run.stage(stage, lambda: _say_phrases(sitting, images, seen, naming, talker))
-    return [_after(one, naming.found[one.images[0]], tuple(phrases[str(one.images[0])])) for one in asked]
+    joined = []
+    for one in asked:
+        told, found = tuple(phrases[str(one.images[0])]), naming.found[one.images[0]]
+        joined.append(Joined(_asked_after(one, told, [each.region for each in found]), told))
+    return joined
 
 
 def to_join(joined: Sequence[Joined], material: Material, naming: Naming, seed: int) -> tuple[Asked, ...]:
@@ -171,19 +173,15 @@ def to_join(joined: Sequence[Joined], material: Material, naming: Naming, seed: 
         kept = [text for text in told if generator.random() >= _SILENT_SHARE]
         lessons += [
             replace(one.asked, hidden_share=_HIDDEN_SHARE), replace(one.asked, hidden_share=_HIDDEN_SHARE),
-            one.without_phrases(), replace(_told(one.asked, kept), hidden_share=1.0),
+            one.without_phrases(), replace(_asked_after(one.asked, kept, [0] * len(kept)), hidden_share=1.0),
         ]  # fmt: skip
     return tuple(lessons)
 
 
-def _told(asked: Asked, phrases: Sequence[str]) -> Asked:
-    """The same after other phrases."""
-    question = after(phrases)
-    return Asked(
-        asked.images[:1] * (len(phrases) + 1),
-        tuple(replace(each, question=question) for each in asked.exchanges),
-        (*[0] * len(phrases), None),
-    )
+def _asked_after(one: Asked, phrases: Sequence[str], parts: Sequence[int | None]) -> Asked:
+    """The same captions, asked for after each part with a phrase, and then the whole."""
+    exchanges = tuple(replace(each, question=after(phrases)) for each in one.exchanges)
+    return Asked(one.images[:1] * (len(parts) + 1), exchanges, (*parts, None))
 
 
 def _say_phrases(
@@ -203,15 +201,3 @@ def _say_phrases(
 def _about(image: int, found: Found, phrases: tuple[str, ...] = ()) -> Asked:
     """A part of an image by its name."""
     return Asked((image, image), (Exchange(about(found.name), phrases),), (found.region, found.region))
-
-
-def _after(one: Asked, found: Sequence[Found], phrases: tuple[str, ...]) -> Joined:
-    """Each part with what is said of it, and then the whole."""
-    exchanges = tuple(replace(each, question=after(phrases)) for each in one.exchanges)
-    parts = (*(each.region for each in found), None)
-    return Joined(Asked(one.images * len(parts), exchanges, parts), phrases)
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    with path.open("wb") as handle:
-        np.save(handle, array)
