@@ -25,11 +25,12 @@ from beholder.data.decode import Limits
 from beholder.models.describer import Describer
 from beholder.models.seen import SeenTokens
 from beholder.pretrained.catalogue import efficientnet_lite0
+from beholder.pretrained.describer_folder import embedded_vision
 from beholder.recipes.describe import DescribeTraining, train_describe
 from beholder.recipes.describe.judge import agreed
-from beholder.recipes.describe.look import Seen
+from beholder.recipes.describe.look import Seen, look_once
 from beholder.recipes.describe.material import fitting, gather
-from beholder.recipes.describe.stream import DialogueStream, TextStream
+from beholder.recipes.describe.stream import DialogueStream, PixelStream, TextStream
 from beholder.recipes.evaluate import evaluate
 from beholder.recipes.sitting import Sitting
 from beholder.runtime.device import pick_device
@@ -343,6 +344,29 @@ class TestNamedSides:
             assert max(steps) < 0.05 * settings.lr * 3 * 1.5  # at its own rate, which is slower
         assert next(describe(open_talker(loaded, CPU), pairs / "0000.png")).label is not None
 
+    @pytest.mark.parametrize(("tuning", "vision"), [("low-rank", "clip"), ("full", "clip"), ("full", "embedded")])
+    def test_what_sees_is_tuned_when_it_is_asked_for(
+        self, tuning: Any, vision: str, pairs: Path, tmp_path: Path
+    ) -> None:
+        save_clip(tmp_path / "clip")
+        name = str(tmp_path / "clip") if vision == "clip" else vision
+        settings = replace(QUICK, vision_tuning=tuning, budget="4 steps", rank=2)
+        train_describe(pairs, out=tmp_path / "r", vision=name, settings=settings, device="cpu", threads=1)
+        before: Any = beholder.load(name) if vision == "clip" else None
+        plain = before.model.image.vit if vision == "clip" else efficientnet_lite0().folded()
+        loaded: Any = beholder.load(tmp_path / "r")
+        tuned = loaded.model.vision.backbone.state_dict()
+        moved = {name: tuned[name] - value for name, value in plain.state_dict().items()}
+        matrices = [one.flatten(1) for one in moved.values() if one.ndim in (2, 4)]
+        assert any(one.abs().max() > 0 for one in matrices)
+        if tuning == "low-rank":
+            ranks = [int(torch.linalg.matrix_rank(one, rtol=1e-3)) for one in matrices]
+            assert set(ranks) <= {0, 1, 2} and any(ranks)
+        else:
+            most = max(float(one.abs().max()) for one in moved.values())
+            assert most < 0.1 * settings.lr  # two steps at its own rate, which is slower
+        assert next(describe(open_talker(loaded, CPU), pairs / "0000.png")).label is not None
+
     def test_a_language_model_with_a_chat_template_is_asked_in_its_manner(
         self, language: Path, pairs: Path, tmp_path: Path
     ) -> None:
@@ -415,6 +439,29 @@ def test_pieces_of_the_texts_are_a_function_of_seed_and_step() -> None:
     rows = one.batch(3)["tokens"]
     assert rows.shape == (4, 8) and (rows[:, 1:] - rows[:, :-1] == 1).all()
     assert not torch.equal(rows, one.batch(4)["tokens"])
+
+
+def test_images_looked_at_in_a_step_are_those_that_were_looked_at_once(pairs: Path, tmp_path: Path) -> None:
+    """Lessons of a backbone that learns are the lessons of one that does not."""
+    run = RunFolder.open(tmp_path / "run", {})
+    settings = replace(QUICK, num_shots=2)
+    sitting = Sitting(pairs, settings, 0, run, CPU, Limits(), Log(quiet=True))
+    material, pixels = gather(sitting, None), PixelConfig(size=128)
+    eye = embedded_vision(2)
+    seen = look_once(sitting, material, eye, pixels)
+    words = replace(as_words(learn_captions(material.texts)), config=WordsConfig())
+    rows = DialogueRows(words, eye.num_tokens, words.size, 512)
+    once = DialogueStream(material.asked["train"], seen, rows, settings, 6, 3)
+    anew = PixelStream(once.lessons, material.samples, pixels, Limits())
+    for step in range(3):
+        first, second = once.batch(step), anew.batch(step)
+        assert torch.equal(first["tokens"], second["tokens"]) and torch.equal(first["weights"], second["weights"])
+        with torch.inference_mode():
+            looked = eye(second["pixels"])[second["places"]]
+        looked = torch.where(second["kept"][..., None], looked, seen.mean)
+        assert torch.allclose(looked, first["images"], atol=1e-4)
+        assert len(second["pixels"]) == len(second["places"].unique())
+    run.close()
 
 
 def test_what_is_seen_is_the_summary_and_then_the_parts_in_their_places() -> None:

@@ -23,6 +23,7 @@ VERBS = {
     "similarity": "How well texts go with an image.",
     "describe": "Put images into words, or rank descriptions that you give.",
     "answer": "Answer a question about images.",
+    "write": "How a text goes on, by a language model.",
     "evaluate": "Score captions or answers on your own images, and whether the model looks.",
     "search": "Which images of a folder are like a text or an image.",
     "inpaint": "Put something that fits into a hole of a picture.",
@@ -42,6 +43,7 @@ RECIPES = {
     "masked": "Your pictures with holes: a model that mends, changes and paints them in a few steps.",
     "lvm": "Your pictures as sentences: a model that is then asked by example.",
     "describe": "Your images and what is said of them: a model that captions, or answers questions.",
+    "language": "Your texts: a language model that writes as they do, or a named one that goes on learning.",
     "text-to-image": "Your pictures and their captions: a model that draws what a text says.",
 }
 """What `train` knows by name."""

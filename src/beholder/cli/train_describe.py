@@ -16,6 +16,7 @@ def train_describe(
     language: str = "own",
     fusion: Literal["linear", "gated"] = "linear",
     tuning: Literal["frozen", "low-rank", "full"] = "frozen",
+    vision_tuning: Literal["frozen", "low-rank", "full"] = "frozen",
     size: Literal["tiny", "small"] = "tiny",
     budget: str = "8m",
     language_share: float = 0.25,
@@ -52,6 +53,8 @@ def train_describe(
     tuning
         Of a named language model: frozen, it stays as it is; low-rank, two thin matrices a layer are learned; full, all
         of it learns, slowly.
+    vision_tuning
+        Of what sees, in the same ways: it learns from your images first, half of the budget in addition.
     size
         Of a language model of your own.
     budget
@@ -78,7 +81,7 @@ def train_describe(
     settings = DescribeTraining(
         fusion=fusion, size=size, budget=budget, language_share=language_share, num_shots=num_shots,
         batch_size=batch_size, regions=regions,
-        tuning=tuning,
+        tuning=tuning, vision_tuning=vision_tuning,
     )  # fmt: skip
     run(
         data, out=out, vision=vision, language=language, spoken=spoken, things=things, settings=settings, seed=seed,

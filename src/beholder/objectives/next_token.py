@@ -24,7 +24,7 @@ class NextTokenConfig:
 
 class NextToken(nn.Module):
     """Objective over batches with "tokens" (B T) and, where not all count alike, "weights" (B T). What a batch calls
-    "images" is shown to the model beside them.
+    "images" is shown to the model beside them; "rows" (B T) are numbers of packed texts, none of which sees another.
 
     `model(tokens) -> B T V` gives scores of the next token. Of a model that has them apart, `model.hidden(tokens)` (B T
     D) and `model.head_weight` (V D) are asked instead, and the scores are never held. The first token is given, never
@@ -44,6 +44,8 @@ class NextToken(nn.Module):
         targets, weights = targets[is_counted], weights[is_counted]
         shares = weights / weights.sum()
         shown = {"images": batch["images"]} if "images" in batch else {}
+        if "rows" in batch:
+            shown["rows"] = batch["rows"][:, :-1]
         if hasattr(model, "head_weight"):
             x = model.hidden(tokens[:, :-1], **shown).flatten(0, 1)[is_counted]
             total, accuracy = head_loss(x, model.head_weight, targets, shares, self.config.z_weight)

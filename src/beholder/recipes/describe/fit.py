@@ -32,7 +32,7 @@ LANGUAGE = "language"
 JOINING = "joining"
 """The stage in which the speaker learns to join phrases about parts of an image."""
 _LENGTH = 64
-_VALIDATION = "nats a token, held out"
+VALIDATION = "nats a token, held out"
 _NUM_LOOKED = 200
 
 
@@ -81,9 +81,9 @@ def fit(
     looked = looked[:_NUM_LOOKED]
 
     def probe(_: nn.Module, step: int) -> dict[str, float]:
-        return {_VALIDATION: float(np.mean(nats(speaker, looked, stream, sitting.device)))}
+        return {VALIDATION: float(np.mean(nats(speaker, looked, stream, sitting.device)))}
 
-    kept = KeepBest(probe, _VALIDATION, sitting.run.scratch(stage) / "best")
+    kept = KeepBest(probe, VALIDATION, sitting.run.scratch(stage) / "best")
     every = max(1, num_steps // code_training.NUM_PROBES)
     seed = derive(sitting.seed, "train") if stage == code_training.TRAINING else derive(sitting.seed, "train", stage)
     lr = sitting.settings.lr * (sitting.settings.joining_rate if stage == JOINING else 1.0)

@@ -50,9 +50,11 @@ class Seen:
         return images
 
 
-def look_once(sitting: Sitting[DescribeTraining], material: Material, vision: SeenTokens, pixels: PixelConfig) -> Seen:
-    """Look at every image, as it is and, with two views, mirrored."""
-    path = sitting.run.scratch("seen") / "seen.npy"
+def look_once(
+    sitting: Sitting[DescribeTraining], material: Material, vision: SeenTokens, pixels: PixelConfig, name: str = "seen"
+) -> Seen:
+    """Look at every image, as it is and, with two views, mirrored. `name` is that of the file in which it is kept."""
+    path = sitting.run.scratch("seen") / f"{name}.npy"
     if not path.exists():
         device, num_views = sitting.device.torch_device, sitting.settings.num_views
         vision.to(device)

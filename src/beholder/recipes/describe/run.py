@@ -38,6 +38,7 @@ from beholder.recipes.describe.parts import (
     open_vision,
     rates_of,
 )  # fmt: skip
+from beholder.recipes.describe.seeing import learn_to_see
 from beholder.recipes.describe.settings import DescribeTraining, check
 from beholder.recipes.describe.stream import DialogueStream
 from beholder.recipes.describe.tell import Finished, tell
@@ -114,6 +115,10 @@ def _run(sitting: Sitting[DescribeTraining], asked: dict[str, Any]) -> dict[str,
     material, num_long = fitting(material, rows)
     if num_long:
         log.warn(f"{num_long:,} dialogues are longer than the {longest:,} tokens that the model reads, and left out")
+    if settings.vision_tuning != "frozen":
+        eye = learn_to_see(sitting, material, eye, tongue, rows, seen)
+        with run.charged("looking"):
+            seen = look_once(sitting, material, eye.tokens, eye.pixels, "seen anew")
     regions = Regions.begin(sitting, material, seen, eye, things) if settings.regions else None
     seen = seen if regions is None else regions.seen
     lessons = (*material.asked["train"], *(() if regions is None else regions.phrases))

@@ -6,20 +6,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from beholder.models.gpt import GPTConfig
-from beholder.models.lvm import llama_trunk
 from beholder.models.vision_language import FusionName
+from beholder.recipes.language.settings import TRUNKS
 from beholder.tokenizers.captions import CaptionConfig
-from beholder.trunk.transformer import TransformerConfig
 from beholder.types import UserError
 
 Size = Literal["tiny", "small", "debug"]
 Tuning = Literal["frozen", "low-rank", "full"]
-TRUNKS: dict[str, TransformerConfig] = {
-    "tiny": llama_trunk(256, 4, 4),
-    "small": llama_trunk(384, 6, 6),
-    "debug": llama_trunk(32, 2, 2),
-}
-"""Of a language model of one's own, by size."""
 CONTEXT = 512
 """Tokens that it reads: a few images with examples of what to say."""
 
@@ -37,6 +30,12 @@ class DescribeTraining:
     """Of the thin matrices."""
     full_rate: float = 0.05
     """How many times as fast as what is new a named language model learns as a whole."""
+    vision_tuning: Tuning = "frozen"
+    """Of what sees, in the same ways; it learns first, with a speaker that is then set aside."""
+    vision_rate: float = 0.02
+    """How many times as fast as what is new a vision backbone learns as a whole."""
+    seeing_share: float = 0.5
+    """Of the budget, in addition to it, for a vision backbone that is tuned."""
     size: Size = "tiny"
     """Of a language model of one's own."""
     budget: str = "8m"
@@ -83,7 +82,7 @@ def check(settings: DescribeTraining) -> None:
             raise UserError(f"{name}={getattr(settings, name)}: at least {least} is needed.")
     if settings.num_views not in (1, 2):
         raise UserError(f"num_views={settings.num_views}: an image is seen as it is and mirrored; give 1 or 2.")
-    for name in ("full_rate", "joining_share", "joining_rate"):
+    for name in ("full_rate", "vision_rate", "seeing_share", "joining_share", "joining_rate"):
         if not 0 < getattr(settings, name) <= 1:
             raise UserError(f"{name}={getattr(settings, name)}: it must be a share above 0, up to 1.")
     for name in ("language_share", "dropout", "blank_share"):

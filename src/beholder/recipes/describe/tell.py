@@ -33,7 +33,9 @@ from beholder.version import VERSION
 
 _NUM_SHOWN = 12
 _SIDE = 160
-_SPOKEN = ("fusion", "tuning", "size", "budget", "language_share", "num_shots", "batch_size", "regions")
+_SPOKEN = (
+    "fusion", "tuning", "vision_tuning", "size", "budget", "language_share", "num_shots", "batch_size", "regions",
+)  # fmt: skip
 _FUSIONS = {
     "linear": "One linear map puts what is seen among the words",
     "gated": "Gated blocks let the words look at what is seen",

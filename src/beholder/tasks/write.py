@@ -1,0 +1,117 @@
+"""What a language model writes: how a text goes on, and answers in a conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from beholder.inference.beams import BeamConfig, search_beams
+from beholder.inference.generate import GenerationConfig, generate, stream
+from beholder.inference.sampling import GREEDY
+from beholder.models.gpt import GPT
+from beholder.pretrained.bundle import Bundle
+from beholder.pretrained.huggingface.foreign import Foreign
+from beholder.pretrained.part_folder import Part
+from beholder.runtime.device import Device
+from beholder.tasks.talk import Saying
+from beholder.tokenizers.chat import chat_of
+from beholder.tokenizers.dialogues import DialogueRows, Turn
+from beholder.tokenizers.text import Words
+from beholder.types import UserError
+
+_ENDLESS = 1 << 30
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A language model, ready on its device."""
+
+    model: GPT
+    words: Words
+    device: Device
+
+    @cached_property
+    def rows(self) -> DialogueRows:
+        """How its conversations are written."""
+        return DialogueRows(self.words, 1, self.model.config.vocabulary_size, self.model.longest, chat_of(self.words))
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether it was taught conversations, and so answers rather than goes on."""
+        return self.rows.chat is not None
+
+    def begin(self, text: str) -> list[int]:
+        """Tokens of a text that is to go on. Raises UserError for one without any."""
+        begin = self.words.special.begin
+        tokens = [*([] if begin is None else [begin]), *self.words.numbers(text)]
+        if not tokens:
+            raise UserError("The beginning is empty and this tokenizer has no token that begins a text; write a word.")
+        return tokens
+
+    def ask(self, question: str, before: Sequence[Turn] = ()) -> list[int]:
+        """Tokens of a conversation whose last question is to be answered. Raises UserError for an empty one."""
+        if not question.strip():
+            raise UserError("The question is empty; write what you want to know.")
+        return self.rows.prompt(question, before).tokens
+
+    def room(self, prompt: Sequence[int]) -> int:
+        """Tokens that the model can read after it; very many where it does not say."""
+        longest = self.model.longest
+        return _ENDLESS if longest is None else longest - len(prompt)
+
+    def write(self, prompts: Sequence[Sequence[int]], saying: Saying) -> list[str]:
+        """What comes after each. Raises UserError where it does not fit into what the model reads."""
+        with self.device.autocast():
+            if saying.sampling is None and saying.num_beams > 1:
+                config = BeamConfig(saying.num_beams, saying.num_tokens, self.rows.stops, ends=self._ends(saying))
+                told = search_beams(self.model, [list(one) for one in prompts], config)
+            else:
+                told = generate(self.model, prompts, self._generation(saying), saying.seed)
+        return [self._until(self._text(tokens), saying)[0] for tokens in told]
+
+    def stream(self, prompt: Sequence[int], saying: Saying) -> Iterator[str]:
+        """The same, one prompt, piece by piece: together the pieces are what `write` gives without beams."""
+        tokens: list[int] = []
+        told = ""
+        held = max((len(stop) - 1 for stop in saying.stops), default=0)
+        with self.device.autocast():
+            for (token,) in stream(self.model, [list(prompt)], self._generation(saying), saying.seed):
+                assert token is not None, "one row goes on until it ends"
+                tokens.append(token)
+                text, is_over = self._until(self._text(tokens), saying)
+                whole = len(text) if is_over else len(text.removesuffix("\ufffd")) - held  # a letter may be half there
+                if whole > len(told):
+                    yield text[len(told) : whole]
+                    told = text[:whole]
+        text, _ = self._until(self._text(tokens), saying)
+        if len(text) > len(told):
+            yield text[len(told) :]
+
+    def _generation(self, saying: Saying) -> GenerationConfig:
+        return GenerationConfig(
+            saying.num_tokens, self.rows.stops, saying.sampling or GREEDY, ends=self._ends(saying)
+        )  # fmt: skip
+
+    def _ends(self, saying: Saying) -> Callable[[list[int]], bool] | None:
+        return None if not saying.stops else lambda tokens: any(stop in self._text(tokens) for stop in saying.stops)
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        return self.words.decode([token for token in tokens if token not in self.rows.stops])
+
+    def _until(self, text: str, saying: Saying) -> tuple[str, bool]:
+        """Up to the first stop, and whether there was one."""
+        places = [at for stop in saying.stops if (at := text.find(stop)) >= 0]
+        return (text[: min(places)], True) if places else (text, False)
+
+
+def open_writer(model: Bundle | Foreign | Part, device: Device) -> Writer:
+    """The model on the device. Raises UserError for one that does not write text."""
+    if not isinstance(model, Foreign) or not isinstance(model.model, GPT):
+        source = getattr(model, "source", "This model")
+        raise UserError(
+            f"{source} writes no text; name a GPT, LLaMA, Qwen or the like, or the model/ of a run of "
+            "`beholder train language`."
+        )
+    model.model.to(device.torch_device).eval()
+    return Writer(model.model, model.need_words(), device)
