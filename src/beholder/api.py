@@ -98,6 +98,7 @@ def describe(
     device: str = "auto",
     *,
     examples: str | Path | None = None,
+    language: str | None = None,
     beams: int = NUM_BEAMS,
     temperature: float = 0.0,
     top_k: int | None = None,
@@ -109,8 +110,9 @@ def describe(
     max_pixels: int = 100_000_000,
 ) -> list[Answer]:
     """A caption of each image as `label`, by a model that `train describe` made; `examples` is a table of images with
-    captions that it reads first. With `candidates`, by a model that reads texts: which of them describes each image
-    best, as `label`, its cosine as `score`, the best five in `details["ranking"]`.
+    captions that it reads first; `language` one of those that it learned, such as "zh". With `candidates`, by a model
+    that reads texts: which of them describes each image best, as `label`, its cosine as `score`, the best five in
+    `details["ranking"]`.
 
     `beams` captions are followed at once; with a `temperature` words are drawn instead, from the likeliest `top_k`, or
     the fewest that have the share `top_p`; one of the texts `stop` ends a caption. `backend` runs the part that sees on
@@ -122,7 +124,7 @@ def describe(
     shots = [] if examples is None else read_examples(Path(examples), limits)
     loaded = load(model) if isinstance(model, str | Path) else model
     talker = open_talker(loaded, pick_device(device, threads), backend=backend)
-    return list(_describe(talker, images, limits, saying, shots))
+    return list(_describe(talker, images, limits, saying, shots, language))
 
 
 def answer(

@@ -60,6 +60,24 @@ class TestTables:
         with pytest.raises(UserError, match=r"--spoken fr: metadata\.jsonl has no column such as captions_fr"):
             read_dialogues(tmp_path, "fr")
 
+    def test_several_languages_are_asked_for_by_name(self, tmp_path: Path) -> None:
+        images(tmp_path, 2)
+        table(
+            tmp_path,
+            {"file_name": "0.png", "captions": ["a cat", "a pet"], "captions_zh": ["一只猫"]},
+            {"file_name": "1.png", "captions": ["a dog"]},
+        )
+        found = read_dialogues(tmp_path, "en, zh")
+        assert said(found) == {
+            "0.png": [(f"{MARK} en", ("a cat", "a pet")), (f"{MARK} zh", ("一只猫",))],
+            "1.png": [(f"{MARK} en", ("a dog",))],
+        }
+        assert found.kind == "captions" and not found.source.refused and "en and zh" in found.source.description
+        with pytest.raises(UserError, match="no column such as captions_fr"):
+            read_dialogues(tmp_path, "en,fr")
+        with pytest.raises(UserError, match="names no language"):
+            read_dialogues(tmp_path, ",")
+
     def test_questions_stand_in_columns_or_in_a_list(self, tmp_path: Path) -> None:
         images(tmp_path, 2)
         table(

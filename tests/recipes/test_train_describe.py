@@ -250,6 +250,58 @@ def test_questions_are_answered_by_looking(asked: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_one_model_speaks_the_language_that_it_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_drawings(tmp_path / "p", 120)
+    lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
+    signs = {"red": "红色", "green": "绿色", "blue": "蓝色"}
+    for line in lines:
+        line["text_zh"] = f"{signs[line['text'].split()[1]]}的方块"
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    out = tmp_path / "r"
+    told = train_describe(folder, out=out, spoken="en,zh", settings=QUICK, device="cpu", threads=1)
+    judged = told["judged"]["languages"]
+    assert list(judged) == ["zh", "en"] or list(judged) == ["en", "zh"]
+    assert sum(one["num_judged"] for one in judged.values()) == told["judged"]["num_judged"]
+    assert all(one["rows"]["model"]["cider"] > one["rows"]["always the same"]["cider"] for one in judged.values())
+    assert "How well it speaks each language" in (out / "report.html").read_text(encoding="utf-8")
+    talker = open_talker(beholder.load(out), CPU)
+    picture = draw_block("blue", np.random.default_rng(8))
+    assert talker.languages == ("en", "zh")
+    spoken = [next(describe(talker, picture, language=one)).label or "" for one in (None, "en", "zh")]
+    assert spoken[0] == spoken[1] and "blue" in spoken[1] and "蓝" in spoken[2].replace(" ", "")
+    Image.fromarray(picture).save(tmp_path / "blue.png")
+    asked = ["describe", str(tmp_path / "blue.png"), "--model", str(out), "--device", "cpu", "--language"]
+    assert main([*asked, "zh"]) == 0
+    assert spoken[2] in capsys.readouterr().out
+    assert main([*asked, "fr"]) == 2
+    assert "--language fr: this model speaks en and zh" in capsys.readouterr().err
+    with pytest.raises(UserError, match="captions in one language"):
+        train_describe(folder, out=tmp_path / "s", spoken="en,zh", settings=replace(QUICK, regions=True))
+
+
+@pytest.mark.slow
+def test_conversations_are_judged_turn_by_turn(tmp_path: Path) -> None:
+    folder = write_drawings(tmp_path / "p", 100)
+    lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
+    (folder / "metadata.jsonl").unlink()
+    rows = []
+    for line in lines:
+        turns = [("<image>\nwhat is it?", "block"), ("and its colour?", line["text"].split()[1])]
+        told = [
+            {"from": who, "value": text} for turn in turns for who, text in zip(("human", "gpt"), turn, strict=True)
+        ]
+        rows.append({"image": line["file_name"], "conversations": told})
+    (folder / "talks.json").write_text(json.dumps(rows))
+    settings = replace(QUICK, num_judged=300)
+    told = train_describe(folder, out=tmp_path / "r", settings=settings, device="cpu", threads=1)
+    rows = told["judged"]["rows"]
+    assert told["judged"]["num_judged"] == 40  # a fifth of 100 images, two turns each
+    assert rows["model"]["accuracy"] > 0.7 and rows["model, image blanked"]["behind"]["interval"][0] > 0
+    said = [json.loads(line) for line in (tmp_path / "r" / "said.jsonl").read_text().splitlines()]
+    assert {one["question"] for one in said} == {"what is it?", "and its colour?"}
+
+
+@pytest.mark.slow
 def test_it_learns_from_examples_that_stand_before(pairs: Path, tmp_path: Path) -> None:
     settings = replace(QUICK, num_shots=2, budget="20 steps")
     told = train_describe(pairs, out=tmp_path / "r", settings=settings, device="cpu", threads=1)

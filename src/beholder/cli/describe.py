@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from beholder.cli.options import (
     DEFAULT_PAIRS,
@@ -12,6 +13,7 @@ from beholder.cli.options import (
     Device,
     Heat,
     Json,
+    Language,
     MaxPixels,
     Names,
     Pairs,
@@ -25,12 +27,20 @@ from beholder.cli.options import (
     TopP,
 )  # fmt: skip
 
+if TYPE_CHECKING:
+    from beholder.data.decode import Limits
+    from beholder.runtime import device as devices
+    from beholder.runtime.log import Log
+    from beholder.tasks.embed import ImageInput
+    from beholder.tasks.talk import Saying, Talker
+
 
 def describe(
     *images: Path,
     model: str = DEFAULT_PAIRS,
     candidates: Path | None = None,
     examples: Path | None = None,
+    language: Language = None,
     regions: Regions = False,
     boxes: Boxes = None,
     names: Names = None,
@@ -68,41 +78,64 @@ def describe(
     count
         How many candidates are told of each image.
     """
-    from beholder.cli.answers import gather, print_answers, ranking_of, words_of
-    from beholder.cli.regions import WITHOUT_A_CAPTIONER, answer_of, lines_of, refuse_unused
+    from beholder.cli.answers import gather
+    from beholder.cli.regions import print_regions, refuse_among_regions, refuse_unused
     from beholder.data.decode import Limits
-    from beholder.data.dialogues import read_examples
-    from beholder.data.lines import read_lines
-    from beholder.pretrained.load import load
-    from beholder.recipes.describe.chain import describe_by_regions
-    from beholder.recipes.rows_of_pictures import with_pictures
     from beholder.runtime.device import pick_device
     from beholder.runtime.log import Log
-    from beholder.tasks import talk
-    from beholder.tasks.describe import rank_descriptions
-    from beholder.tasks.grounding import ground_captions
-    from beholder.tasks.shared_space import open_space
+    from beholder.tasks.talk import saying_of
 
-    saying = talk.saying_of(beams, temperature, top_k, top_p, stop, seed)
+    saying = saying_of(beams, temperature, top_k, top_p, stop, seed)
     inputs, limits, log = gather(images), Limits(max_pixels=max_pixels), Log(as_json=json)
     if candidates is not None:
-        texts = read_lines(candidates, "--candidates")
-        space = open_space(load(model), pick_device(device, threads))
-        print_answers(rank_descriptions(space, inputs, texts, count, limits), ranking_of, log)
-        return
-    if regions or model == DEFAULT_PAIRS:
-        if model == DEFAULT_PAIRS:
-            log.warn(WITHOUT_A_CAPTIONER)
-        found = describe_by_regions(
-            inputs, model, boxes=boxes, names=names, pairs=pairs, out=out, saying=saying, device=device,
+        _rank(inputs, model, candidates, count, pick_device(device, threads), limits, log)
+    elif regions or model == DEFAULT_PAIRS:
+        refuse_among_regions(heat, examples, language)
+        print_regions(
+            inputs, model, log, boxes=boxes, names=names, pairs=pairs, out=out, saying=saying, device=device,
             threads=threads, max_pixels=max_pixels,
         )  # fmt: skip
-        print_answers(map(answer_of, found), lines_of, log)
-        return
-    refuse_unused(boxes, names, out)
+    else:
+        refuse_unused(boxes, names, out)
+        talker = _open(model, device, threads, backend)
+        _caption(talker, inputs, limits, saying, log, examples=examples, heat=heat, language=language)
+
+
+def _rank(
+    inputs: list[ImageInput], model: str, candidates: Path, count: int, device: devices.Device, limits: Limits, log: Log
+) -> None:  # fmt: skip
+    from beholder.cli.answers import print_answers, ranking_of
+    from beholder.data.lines import read_lines
+    from beholder.pretrained.load import load
+    from beholder.tasks.describe import rank_descriptions
+    from beholder.tasks.shared_space import open_space
+
+    texts = read_lines(candidates, "--candidates")
+    print_answers(rank_descriptions(open_space(load(model), device), inputs, texts, count, limits), ranking_of, log)
+
+
+def _open(model: str, device: str, threads: int | None, backend: Backend) -> Talker:
+    from beholder.pretrained.load import load
+    from beholder.runtime.device import pick_device
+    from beholder.tasks.talk import open_talker
+
+    return open_talker(load(model), pick_device(device, threads), backend=backend)
+
+
+def _caption(
+    talker: Talker, inputs: list[ImageInput], limits: Limits, saying: Saying, log: Log, *,
+    examples: Path | None, heat: Path | None, language: str | None,
+) -> None:  # fmt: skip
+    from beholder.cli.answers import print_answers, words_of
+    from beholder.data.dialogues import read_examples
+    from beholder.recipes.rows_of_pictures import with_pictures
+    from beholder.tasks.grounding import ground_captions
+    from beholder.tasks.talk import describe as run
+
     shots = read_examples(examples, limits) if examples is not None else []
-    talker = talk.open_talker(load(model), pick_device(device, threads), backend=backend)
     if heat is not None:
-        print_answers(with_pictures(ground_captions(talker, inputs, limits, saying), heat, "--heat"), words_of, log)
+        grounded = ground_captions(talker, inputs, limits, saying, language)
+        print_answers(with_pictures(grounded, heat, "--heat"), words_of, log)
         return
-    print_answers(talk.describe(talker, inputs, limits, saying, shots), lambda one: one.label or "", log)
+    answers = run(talker, inputs, limits, saying, shots, language)
+    print_answers(answers, lambda one: one.label or "", log)

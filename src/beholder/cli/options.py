@@ -51,6 +51,10 @@ Backend = Annotated[
     Literal["plain", "auto", "packed", "compiled", "onnxruntime", "openvino"],
     Parameter(help="What runs the part that sees, on a CPU, see docs/backends.md; auto measures."),
 ]
+Language = Annotated[
+    str | None,
+    Parameter(help="Of the captions, such as zh: one of those that the model learned by --spoken, else the first."),
+]
 Beams = Annotated[int, Parameter(help="Texts that are followed at once; 1 takes the likeliest word each time.")]
 Temperature = Annotated[
     float, Parameter(help="Above 0: words are drawn instead, the more freely the higher; 1 is as the model learned.")

@@ -70,7 +70,8 @@ def train_describe(
         For regions: a text file of what your captions name, a thing a line, other words for it after commas. If not
         given, what English captions of photos name.
     spoken
-        The language of the captions, where a table has several: zh takes the column captions_zh.
+        The language of the captions, where a table has several: zh takes the column captions_zh; en,zh both, and the
+        model is then asked for one of them.
     batch_size
         Answers a step.
     """

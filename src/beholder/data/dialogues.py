@@ -60,9 +60,13 @@ class Dialogues:
 def read_dialogues(path: Path, language: str | None = None) -> Dialogues:
     """Of a folder of images with a table or texts beside them, of a table, or of LLaVA's json.
 
-    `language`, such as "zh", chooses columns of that name (captions_zh), where a table has several. Rows whose images
-    are not there are refused, and the rest goes on. Raises UserError where nothing is said about any image.
+    `language`, such as "zh", chooses columns of that name (captions_zh), where a table has several; "en,zh" takes both,
+    and what is asked of each image then names the language (`request`). Rows whose images are not there are refused,
+    and the rest goes on. Raises UserError where nothing is said about any image.
     """
+    languages = languages_of(language)
+    if len(languages) > 1:
+        return _of_languages(path, languages)
     check_folder(path)
     told = find_conversations(path)
     if told is not None:
@@ -85,6 +89,40 @@ def read_dialogues(path: Path, language: str | None = None) -> Dialogues:
     if language is not None:
         raise UserError(f"--spoken {language}: texts beside images do not say their language; leave it out.")
     return _spoken_of(source, dialogues, "captions", ())
+
+
+def languages_of(spoken: str | None) -> tuple[str, ...]:
+    """Those of "en,zh", each once. Raises UserError where there is none."""
+    if spoken is None:
+        return ()
+    listed = tuple(dict.fromkeys(one for part in spoken.split(",") if (one := part.strip())))
+    if not listed:
+        raise UserError(f"--spoken {spoken!r} names no language; give one such as zh, or several as en,zh.")
+    return listed
+
+
+def request(language: str | None = None) -> str:
+    """What asks for a caption, of a model that speaks several languages in one of these."""
+    return MARK if language is None else f"{MARK} {language}"
+
+
+def _of_languages(path: Path, languages: tuple[str, ...]) -> Dialogues:
+    """Captions in each, about the images of all."""
+    found = [read_dialogues(path, one) for one in languages]
+    if any(one.kind != "captions" for one in found):
+        raise UserError(f"--spoken {','.join(languages)}: {path} holds {found[0].kind}; name one language.")
+    samples = {sample.key: sample for one in found for sample in one.source.samples}
+    refused = {one.key: one for part in found for one in part.source.refused if one.key not in samples}
+    exchanges: dict[str, list[Exchange]] = {key: [] for key in sorted(samples)}
+    for language, one in zip(languages, found, strict=True):
+        for dialogue in one.dialogues:
+            exchanges[dialogue.images[0]] += [replace(said, question=request(language)) for said in dialogue.exchanges]
+    source = replace(
+        found[0].source, samples=tuple(samples[key] for key in exchanges), refused=tuple(refused.values()),
+        description=f"{found[0].source.description} in {' and '.join(languages)}",
+    )  # fmt: skip
+    dialogues = tuple(Dialogue((key,), tuple(listed)) for key, listed in exchanges.items())
+    return Dialogues(source, dialogues, "captions")
 
 
 def read_examples(path: Path, limits: Limits) -> list[tuple[np.ndarray, str]]:

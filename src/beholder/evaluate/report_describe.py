@@ -67,6 +67,7 @@ def write_describe_report(results: Mapping[str, Any], pictures: Mapping[str, byt
     chapters = (
         _said_section(results, album),
         _scores_section(results),
+        _languages_section(results),
         _regions_section(results),
         training_section(results),
         data_section(results, album),
@@ -180,6 +181,26 @@ def _ahead(row: Any, key: str, write: str) -> Child:
     if value is None or ends is None:
         return None
     return [prose(write.format(value)), tag("small", prose(f"{write.format(ends[0])} to {write.format(ends[1])}"))]
+
+
+def _languages_section(results: Mapping[str, Any]) -> Section | None:
+    """Of models that speak several languages."""
+    found = dig(results, "judged", "languages")
+    if not isinstance(found, Mapping) or not found:
+        return None
+    names = [name for name in _rows(results) if name not in _WAYS or name == _MODEL]
+    rows: list[list[Child]] = []
+    for name in names:
+        values = [number(judged, "rows", name, "cider") for judged in found.values()]
+        rows.append([name.capitalize(), *(None if value is None else f"{value:.3f}" for value in values)])
+    asked = ", ".join(f"{say_count(number(judged, 'num_judged'))} in {language}" for language, judged in found.items())
+    return section(
+        "languages",
+        "Languages",
+        "How well it speaks each language",
+        f"CIDEr of held-out captions, {asked}; how rare a word is, is counted in each by itself.",
+        data_table("CIDEr by language", ["Who says it", *found], rows, numeric=tuple(range(1, 1 + len(found)))),
+    )
 
 
 def _said_section(results: Mapping[str, Any], album: Album) -> Section | None:

@@ -11,7 +11,6 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from beholder.data.conversations import MARK
 from beholder.data.decode import Limits
 from beholder.tasks.embed import ImageInput, decoded_batches, each
 from beholder.tasks.talk import USUAL, Asking, Saying, Talker
@@ -60,16 +59,18 @@ def ground(talker: Talker, asking: Asking, said: str) -> list[Grounded]:
 
 
 def ground_captions(
-    talker: Talker, images: ImageInput | Iterable[ImageInput], limits: Limits | None = None, saying: Saying = USUAL
-) -> Iterator[tuple[Answer, np.ndarray | None]]:
+    talker: Talker, images: ImageInput | Iterable[ImageInput], limits: Limits | None = None, saying: Saying = USUAL,
+    language: str | None = None,
+) -> Iterator[tuple[Answer, np.ndarray | None]]:  # fmt: skip
     """A caption of each image with `details["words"]`, of which each has its "word" and "nats"; and a picture of where
     the model looked for each. What cannot be read is answered with its reason."""
+    asks = talker.request(language)
     for batch in decoded_batches(each(images), limits or Limits()):
         for key, image in batch:
             if isinstance(image, str):
                 yield Answer(key, refused=image), None
                 continue
-            asking = Asking(talker.see([image]), MARK)
+            asking = Asking(talker.see([image]), asks)
             (said,) = talker.say([asking], saying)
             words = ground(talker, asking, said)
             told = [{"word": one.word, "nats": round(one.nats, 3)} for one in words]

@@ -17,6 +17,7 @@ from beholder.backends.choose import prepare as prepare_backend
 from beholder.backends.outputs import Backend
 from beholder.data.conversations import MARK, without_marks
 from beholder.data.decode import Limits
+from beholder.data.dialogues import languages_of, request
 from beholder.inference.beams import BeamConfig, search_beams, search_several
 from beholder.inference.generate import GenerationConfig, generate
 from beholder.inference.sampling import SamplingConfig
@@ -97,6 +98,8 @@ class Talker:
     words: Words
     device: Device
     can: tuple[str, ...]
+    languages: tuple[str, ...] = ()
+    """In which it learned to caption, the first where none is asked for; nothing: that was not said."""
     eye: Callable[[Float[Tensor, "B 3 H W"]], Float[Tensor, "B S C"]] | None = None
     """What sees in the place of the model's own vision, such as the same on a faster backend."""
 
@@ -108,6 +111,15 @@ class Talker:
             self.words, speaker.places_per_image, speaker.config.language.vocabulary_size, speaker.longest,
             chat_of(self.words),
         )  # fmt: skip
+
+    def request(self, language: str | None = None) -> str:
+        """What asks for a caption in this language. Raises UserError for one that it did not learn."""
+        if language is not None and language not in self.languages:
+            told = " and ".join(self.languages) if self.languages else "a language that was not named in its training"
+            raise UserError(
+                f"--language {language}: this model speaks {told}; leave it out, or train one with --spoken {language}."
+            )
+        return request(language or self.languages[0]) if len(self.languages) > 1 else request()
 
     @torch.inference_mode()
     def see(self, images: Sequence[np.ndarray]) -> Float[Tensor, "B S C"]:
@@ -242,7 +254,8 @@ def open_talker(
     model.model.to(device.torch_device)
     pixels = model.need_pixels()
     eye = None if backend == "plain" else _fast_eye(model.model, pixels, device, backend)
-    return Talker(model.model, pixels, model.need_words(), device, can, eye)
+    spoken = model.values.get("facts", {}).get("spoken")
+    return Talker(model.model, pixels, model.need_words(), device, can, languages_of(spoken), eye)
 
 
 def _fast_eye(model: Describer, pixels: PixelConfig, device: Device, backend: Backend | Literal["auto"]) -> Prepared:
@@ -258,17 +271,20 @@ def describe(
     limits: Limits | None = None,
     saying: Saying = USUAL,
     examples: Sequence[tuple[np.ndarray, str]] = (),
+    language: str | None = None,
 ) -> Iterator[Answer]:
     """A caption of each image as `label`; what cannot be read is answered with its reason, and the rest goes on.
 
     `examples` are decoded images and their captions, which the model reads first; one that was trained with as many
-    (`num_shots`) makes something of them. Raises UserError when they do not fit into the model.
+    (`num_shots`) makes something of them. `language` is one of the model's (`Talker.languages`). Raises UserError for
+    another, and when the examples do not fit into the model.
     """
-    before = tuple((MARK, text) for _, text in examples)
+    asks = talker.request(language)
+    before = tuple((asks, text) for _, text in examples)
     known = talker.see([image for image, _ in examples]) if examples else None
 
     def tell(seen: Float[Tensor, "B S C"]) -> list[tuple[str, float | None, dict[str, Any]]]:
-        asked = [Asking(one[None] if known is None else torch.cat([known, one[None]]), MARK, before) for one in seen]
+        asked = [Asking(one[None] if known is None else torch.cat([known, one[None]]), asks, before) for one in seen]
         return [(text, None, {}) for text in talker.say(asked, saying)]
 
     yield from _each(talker, images, limits or Limits(), tell)

@@ -47,6 +47,8 @@ class Regions:
         """Take images apart and learn names. Raises UserError for data that are no captions."""
         if material.kind != "captions":
             raise UserError(f"--regions: {sitting.data} holds {material.kind}; regions need captions.")
+        if len({one.last.question for one in material.asked["train"]}) > 1:
+            raise UserError("--regions: captions in one language are needed; name it by --spoken.")
         names = names_to_learn(sitting, material, things)
         with sitting.run.charged("taking apart"):
             seen = replace(seen, parts=part_once(sitting, material, eye.tokens, eye.pixels))

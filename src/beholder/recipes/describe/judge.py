@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from beholder.data.conversations import without_marks
 from beholder.evaluate.resample import mean_interval
 from beholder.metrics.captions import answer_accuracy, fluency, plain, score_captions
 from beholder.metrics.things import Things, score_things
@@ -40,9 +41,11 @@ class Said:
 
 
 def say_all(sitting: Sitting[DescribeTraining], material: Material, seen: Seen, talker: Talker) -> Said:
-    """Ask everything of the held-out part, as far as `num_judged` goes: of conversations the first turn."""
-    order = numpy_generator(sitting.seed, "judged").permutation(len(material.asked["test"]))
-    asked = tuple(material.asked["test"][place] for place in order[: sitting.settings.num_judged])
+    """Ask everything of the held-out part, as far as `num_judged` goes: of conversations every turn after the true
+    ones."""
+    held_out = [turn for one in material.asked["test"] for turn in one.turn_by_turn() if turn.images]
+    order = numpy_generator(sitting.seed, "judged").permutation(len(held_out))
+    asked = tuple(held_out[place] for place in order[: sitting.settings.num_judged])
     images = seen.shown(asked)
     blank = seen.mean.expand_as(images)
     by = {
@@ -54,10 +57,10 @@ def say_all(sitting: Sitting[DescribeTraining], material: Material, seen: Seen, 
     if sitting.settings.num_shots:
         by |= _with_examples(sitting, talker, asked, images, known, seen)
     if material.kind == "captions":
-        by |= _without_a_model(asked, known, seen)
+        by |= _by_language(asked, known, seen)
     else:
         by |= _by_question(asked, known)
-    return Said(asked, tuple(one.exchanges[0].answers for one in asked), by)
+    return Said(asked, tuple(one.last.answers for one in asked), by)
 
 
 def _with_examples(
@@ -136,9 +139,39 @@ def _say(
     for at, one in enumerate(asked):
         own = images[at, : len(one.images)]
         shown, turns = before[at] if before else (own[:0], ())
-        askings.append(Asking(torch.cat([shown, own]), one.exchanges[0].question, turns))
+        turns = (*turns, *((turn.question, turn.answers[0]) for turn in one.exchanges[:-1]))
+        askings.append(Asking(torch.cat([shown, own]), one.last.question, turns))
     with sitting.log.progress("Judge", len(asked)) as advance:
         return talker.say(askings, Saying(sitting.settings.num_beams), advance)
+
+
+def _by_language(asked: Sequence[Asked], known: Sequence[Asked], seen: Seen) -> dict[str, list[str]]:
+    """`_without_a_model`, of what was said in the language that is asked for."""
+    by: dict[str, list[str]] = {}
+    for question in dict.fromkeys(one.last.question for one in asked):
+        places = [place for place, one in enumerate(asked) if one.last.question == question]
+        same = [one for one in known if one.last.question == question]
+        found = _without_a_model([asked[place] for place in places], same, seen)
+        for name, texts in found.items():
+            listed = by.setdefault(name, [""] * len(asked))
+            for place, text in zip(places, texts, strict=True):
+                listed[place] = text
+    return by
+
+
+def judge_languages(said: Said, seed: int, things: Things) -> dict[str, Any]:
+    """Of captions in several languages the scores of each; nothing where there is one."""
+    by: dict[str, list[int]] = {}
+    for place, one in enumerate(said.asked):
+        by.setdefault(without_marks(one.last.question), []).append(place)
+    if len(by) < 2:
+        return {}
+    found = {}
+    for language, places in by.items():
+        texts = {name: [listed[place] for place in places] for name, listed in said.by.items()}
+        judged = judge("captions", texts, [said.references[place] for place in places], seed, things)
+        found[language] = {name: value for name, value in judged.items() if name != "single"}
+    return found
 
 
 def _without_a_model(asked: Sequence[Asked], known: Sequence[Asked], seen: Seen) -> dict[str, list[str]]:
@@ -193,5 +226,5 @@ def _by_question(asked: Sequence[Asked], known: Sequence[Asked]) -> dict[str, li
         alike = max(bags, key=lambda one: (len(own & bags[one]) / len(own | bags[one] or {""}), one))
         return answers[alike].most_common(1)[0][0]
 
-    told = [likely(plain(one.exchanges[0].question)) for one in asked]
+    told = [likely(plain(one.last.question)) for one in asked]
     return {QUESTION: told, ALWAYS: [usual] * len(asked)}

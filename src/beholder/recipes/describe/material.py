@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int
 
-from beholder.data.conversations import without_marks
+from beholder.data.conversations import MARK, without_marks
 from beholder.data.curate import curate
 from beholder.data.dialogues import Dialogue, Dialogues, Exchange, read_dialogues
 from beholder.data.split import combine_groups
@@ -35,6 +35,20 @@ class Asked:
     """Which part of each image is shown, None for the whole; nothing: all are whole."""
     hidden_share: float = 0.0
     """Of the times that it is learned from in which no image is shown, so that what is told of them has to do."""
+
+    @property
+    def last(self) -> Exchange:
+        """What is asked after all else."""
+        return self.exchanges[-1]
+
+    def turn_by_turn(self) -> list[Asked]:
+        """Of a conversation each question after the true turns before it, with the images that are shown until then."""
+        found = []
+        for count in range(1, len(self.exchanges) + 1):
+            some = self.exchanges[:count]
+            num_images = sum(one.question.count(MARK) for one in some)
+            found.append(replace(self, images=self.images[:num_images], exchanges=some, parts=self.parts[:num_images]))
+        return found
 
     @property
     def shown(self) -> tuple[tuple[int, int | None], ...]:

@@ -16,6 +16,7 @@ import torch
 
 from beholder.config import from_json, to_json
 from beholder.data.decode import Limits
+from beholder.data.dialogues import languages_of
 from beholder.metrics.things import read_things
 from beholder.models.describer import Describer
 from beholder.models.gpt import GPT
@@ -25,7 +26,7 @@ from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.describe.fit import fit, learn_language, steps_for, stream_of
 from beholder.recipes.describe.joining import Regions
-from beholder.recipes.describe.judge import judge, say_all
+from beholder.recipes.describe.judge import judge, judge_languages, say_all
 from beholder.recipes.describe.judge_regions import judge_regions
 from beholder.recipes.describe.look import look_once
 from beholder.recipes.describe.material import fitting, gather
@@ -136,7 +137,7 @@ def _run(sitting: Sitting[DescribeTraining], asked: dict[str, Any]) -> dict[str,
     story = fit(sitting, material.asked["validation"], speaker, stream, timed.steps, rates)
     model = Describer(eye.tokens, speaker, None if regions is None else regions.names).to(device.torch_device).eval()
     can = (*_CAN[material.kind], *(() if regions is None else ("regions",)))
-    talker = Talker(model, eye.pixels, tongue.words, device, can)
+    talker = Talker(model, eye.pixels, tongue.words, device, can, languages_of(asked["spoken"]))
     if regions is not None:
         story["joining"] = regions.learn_to_join(sitting, material, talker, rows, timed.steps, rates)
     merge_low_rank(speaker).requires_grad_(False)
@@ -145,6 +146,8 @@ def _run(sitting: Sitting[DescribeTraining], asked: dict[str, Any]) -> dict[str,
         if regions is not None:
             said = replace(said, by=said.by | regions.say(sitting, said.asked, talker))
         judged = run.stage("judged", lambda: judge(material.kind, said.by, said.references, sitting.seed, things))
+        if material.kind == "captions":
+            judged["languages"] = judge_languages(said, sitting.seed, things)
         if regions is not None:
             judged["regions"] = judge_regions(said.by, said.references, things, sitting.seed)
     return tell(sitting, asked, Finished(material, talker, eye.is_embedded, story, judged, said, timed))

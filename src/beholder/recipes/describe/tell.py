@@ -108,7 +108,7 @@ def _lines(done: Finished) -> list[dict[str, Any]]:
     return [
         {
             "images": [done.material.samples[row].key for row in dict.fromkeys(one.images)],
-            "question": without_marks(one.exchanges[0].question) or None,
+            "question": without_marks(one.last.question) or None,
             "said": said.by[MODEL][place],
             "without_looking": said.by[BLANK][place],
             "right": list(said.references[place]),
@@ -135,7 +135,7 @@ def _gallery(sitting: Sitting[DescribeTraining], done: Finished) -> tuple[list[d
         shown.append(
             {
                 "picture": name,
-                "question": without_marks(one.exchanges[0].question) or None,
+                "question": without_marks(one.last.question) or None,
                 "said": {who: texts[place] for who, texts in done.said.by.items()},
                 "right": list(done.said.references[place])[:3],
                 "score": done.judged["single"][place],
