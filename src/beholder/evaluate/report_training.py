@@ -94,8 +94,9 @@ def _trained(results: Mapping[str, Any]) -> str | None:
     objective = _said(_OBJECTIVES, words(results, "training", "objective"))
     steps, seconds = number(results, "training", "steps"), number(results, "training", "seconds")
     stopped, kept = words(results, "training", "stopped"), number(results, "training", "kept_step")
-    said: list[str] = []
-    if backbone or objective:
+    told = words(results, "training", "sentence")
+    said: list[str] = [told] if told else []
+    if not told and (backbone or objective):
         said.append(
             (backbone or "The model")
             + (f" studied the images without labels, by {objective}." if objective else " was adapted.")
@@ -103,7 +104,7 @@ def _trained(results: Mapping[str, Any]) -> str | None:
     if steps is not None:
         said.append(say_things(steps, "step") + (f" in {say_seconds(seconds)}." if seconds is not None else "."))
     if kept is not None and kept != steps:
-        said.append(f"Kept are the weights of step {kept:,.0f}, which foretold held-out images best.")
+        said.append(f"Kept are the weights of step {kept:,.0f}, which foretold what was held out best.")
     if stopped:
         said.append(f"Stopped early: {stopped.rstrip('.')}.")
     return " ".join(said) or None

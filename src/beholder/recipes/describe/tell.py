@@ -66,8 +66,8 @@ def tell(sitting: Sitting[DescribeTraining], asked: Mapping[str, Any], done: Fin
         "kind": material.kind,
         "judged": judged,
         "training": {
-            "backbone": f"{_FUSIONS[settings.fusion]} ({done.story['parameters']:,} parameters)",
-            "objective": "foretelling the next word of what is said",
+            "sentence": f"{_FUSIONS[settings.fusion]} ({done.story['parameters']:,} parameters); it learned by "
+            "foretelling the next word of what is said.",
             "answers": done.story["answers"],
             **course(run, done.story, "Held out"),
         },

@@ -196,7 +196,7 @@ def sample(writer: Writer, texts: Sequence[Written], count: int, seed: int) -> l
     """How held-out texts go on, or what their questions are answered, drawn with temperature 0.8."""
     saying = replace(saying_of(temperature=0.8, top_p=0.95, seed=seed), num_tokens=_NUM_WRITTEN)
     samples = []
-    for one in texts[:: max(1, len(texts) // max(1, count))][:count]:
+    for number, one in enumerate(texts[:: max(1, len(texts) // max(1, count))][:count]):
         if one.text.turns:
             begun, right = one.text.turns[0]
             prompt = writer.ask(begun)
@@ -207,7 +207,7 @@ def sample(writer: Writer, texts: Sequence[Written], count: int, seed: int) -> l
         room = min(_NUM_WRITTEN, writer.room(prompt))
         if room < 1:
             continue  # a question as long as the model reads
-        (written,) = writer.write([prompt], replace(saying, num_tokens=room))
+        (written,) = writer.write([prompt], replace(saying, num_tokens=room, seed=seed + number))
         samples.append(Sample(one.text.key, begun, written, right))
     return samples
 

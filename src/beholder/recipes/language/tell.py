@@ -67,10 +67,8 @@ def tell(sitting: Sitting[LanguageTraining], asked: Mapping[str, Any], done: Fin
         "judged": done.judged,
         "samples": [asdict(one) for one in done.samples],
         "training": {
-            "backbone": _backbone(asked, done),
-            "objective": "foretelling the next token of the texts"
-            if material.found.kind == "texts"
-            else "foretelling the next token of answers",
+            "sentence": f"{_backbone(asked, done)} learned by foretelling the next token of "
+            f"{'the texts' if material.found.kind == 'texts' else 'answers'}.",
             "tokens": done.story["tokens"],
             "epochs": done.story["epochs"],
             **course(run, done.story, "Held out"),
