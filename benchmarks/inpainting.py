@@ -16,6 +16,7 @@ Without OpenCV that part is left out; requirements-peers.txt has the version tha
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import sys
 import tempfile
@@ -63,6 +64,7 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--count", type=int, default=96, help="held-out pictures, each with two holes")
     parser.add_argument("--causal-steps", type=int, default=0, help="0: no comparison with causal decoding")
+    parser.add_argument("--steps", type=int, nargs="+", default=[12], help="looks of masked decoding, each compared")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
@@ -138,8 +140,8 @@ def decoding(
     plan = Plan(num_steps, settings.lr, max(1, num_steps // 20), checkpoint_every_seconds=1e9, seed=asked.seed)
     train(causal, NextToken(), stream, plan=plan, device=painter.device, folder=folder)
 
-    def paint(count: int) -> np.ndarray:
-        return painter.paint([Wish()] * count, UnmaskConfig(), asked.seed)
+    def paint(count: int, num_steps: int) -> np.ndarray:
+        return painter.paint([Wish()] * count, UnmaskConfig(num_steps), asked.seed)
 
     is_code = torch.arange(grammar.vocabulary_size) < grammar.num_codes
     config = GenerationConfig(
@@ -150,7 +152,10 @@ def decoding(
     def write(count: int) -> np.ndarray:
         return np.array(generate(causal, [begun] * count, config, asked.seed))
 
-    ways: dict[str, Callable[[int], np.ndarray]] = {"masked, 12 steps": paint, "causal": write}
+    ways: dict[str, Callable[[int], np.ndarray]] = {
+        f"masked, {steps} steps": functools.partial(paint, num_steps=steps) for steps in asked.steps
+    }
+    ways["causal"] = write
     seconds: dict[str, list[float]] = {}
     for _ in range(asked.rounds):
         for name, way in ways.items():
