@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from beholder.trunk.cache import Cache
 from beholder.types import UserError
@@ -51,6 +52,32 @@ class Reader:
         if self._next_scores is not None:
             return self._next_scores(tokens, is_real=is_real, cache=self._cache)
         return self._model(tokens, is_real=is_real, cache=self._cache)[:, -1]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its rows can stand beside those of another reader of the same model."""
+        return self._cache.is_plain
+
+    @classmethod
+    def side_by_side(cls, model: nn.Module, readers: Sequence[Reader], num_tokens: int) -> Reader:
+        """One that reads on for the rows of all, in their order, with room for so many more tokens."""
+        made = cls.__new__(cls)
+        length = max(one._cache.length for one in readers)
+        made._model, made._next_scores = model, getattr(model, "next_scores", None)
+        made._cache = Cache.side_by_side([one._cache for one in readers], length + num_tokens)
+        parts = []
+        for one in readers:
+            held = one.is_real[:, : one._cache.length]
+            parts.append(F.pad(F.pad(held, (length - held.shape[1], 0)), (0, num_tokens), value=True))
+        made.is_real = torch.cat(parts)
+        made._is_padded = not bool(made.is_real.all())
+        made.prompts = made.is_real.new_zeros(len(made.is_real), 0, dtype=torch.long)
+        return made
+
+    @property
+    def room(self) -> int:
+        """Tokens that can still be read."""
+        return self._cache.capacity - self._cache.length
 
     def go_on_from(self, rows: Int[Tensor, " R"]) -> None:
         """From here on the rows are these of the present ones; some may be left out, some may come twice."""

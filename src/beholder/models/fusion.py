@@ -40,9 +40,9 @@ class LinearFusion(nn.Module):
         self, language: GPT, tokens: Int[Tensor, "B T"], images: Float[Tensor, "B I S C"] | None, **told: Any
     ) -> Float[Tensor, "B T D"]:
         """The last block's tokens."""
-        if images is None:
-            return language.hidden(tokens, **told)
         number = tokens - language.config.vocabulary_size
+        if images is None or not (number >= 0).any():  # such as every word that is written after the images
+            return language.hidden(tokens, **told)
         check_numbers(number, images.shape[1], self.places)
         values = self.project(images).flatten(1, 2)  # B (I S) D
         image, place = number.div(self.places + 1, rounding_mode="floor"), number.remainder(self.places + 1)

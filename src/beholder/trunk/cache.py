@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -73,6 +74,32 @@ class Cache:
         for held in (self._kept, self.sources) if is_new else (self._kept,):
             for layer, (k, v) in held.items():
                 held[layer] = (k.index_select(0, rows), v.index_select(0, rows))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it holds nothing but keys and values of tokens, so that rows of several can stand side by side."""
+        return self.elsewhere is None and not self.sources and not self.marks
+
+    @classmethod
+    def side_by_side(cls, caches: Sequence[Cache], capacity: int) -> Cache:
+        """The rows of all, in their order, with room for so many tokens. What is held ends at one place: rows with less
+        have nothing of meaning on their left. Raises ValueError where one does not fit, or holds more than that."""
+        assert caches and all(one.is_plain for one in caches), "only keys and values can stand side by side"
+        made = cls(capacity)
+        made.length = max(one.length for one in caches)
+        made.check_room(0)
+        for layer, (key, value) in caches[0]._kept.items():
+            num_rows = sum(one._kept[layer][0].shape[0] for one in caches)
+            pair = tuple(like.new_zeros(num_rows, like.shape[1], capacity, like.shape[3]) for like in (key, value))
+            first = 0
+            for one in caches:
+                held = one._kept[layer]
+                last = first + held[0].shape[0]
+                for target, source in zip(pair, held, strict=True):
+                    target[first:last, :, made.length - one.length : made.length] = source[:, :, : one.length]
+                first = last
+            made._kept[layer] = (pair[0], pair[1])
+        return made
 
     def num_bytes(self) -> int:
         """Memory that keys and values take."""
