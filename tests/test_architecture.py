@@ -15,7 +15,7 @@ LINES = (
     {"tokenizers", "models", "objectives"},
     {"train", "inference", "backends", "pretrained"},
     {"tasks"},
-    {"evaluate"},
+    {"evaluate", "serve"},
     {"recipes"},
     {"api", "cli"},
 )

@@ -36,12 +36,13 @@ from beholder.tasks.generate import generate as _generate
 from beholder.tasks.inpaint import MaskInput, Painted
 from beholder.tasks.inpaint import inpaint as _inpaint
 from beholder.tasks.masked_pictures import Wish
+from beholder.tasks.saying import NUM_BEAMS, saying_of
 from beholder.tasks.shared_space import open_space
 from beholder.tasks.similarity import classify_by_name
 from beholder.tasks.similarity import similarity as _similarity
-from beholder.tasks.talk import NUM_BEAMS, open_talker, saying_of
 from beholder.tasks.talk import answer as _answer
 from beholder.tasks.talk import describe as _describe
+from beholder.tasks.talk import open_talker
 from beholder.types import Answer, UserError
 
 __all__ = [

@@ -37,10 +37,11 @@ def alone(model: torch.nn.Module, row: Row) -> list[int]:
 def test_each_row_says_what_it_says_alone_whenever_it_begins(config: GPTConfig) -> None:
     model = model_of(config)
     rolling = Rolling(model)
+    ways = [SamplingConfig(temperature=0), DRAWN]
     rows = [
-        Row(prompt, GenerationConfig(6 + 3 * number, (5,), DRAWN if number % 2 else SamplingConfig(temperature=0)), number)
+        Row(prompt, GenerationConfig(6 + 3 * number, (5,), ways[number % 2]), number)
         for number, prompt in enumerate(PROMPTS)
-    ]  # fmt: skip
+    ]
     late = list(rows)
     while late or rolling.num_rows:
         if late:
@@ -99,6 +100,17 @@ def test_rows_before_images_say_what_they_say_alone(fusion: str) -> None:
     while rolling.num_rows:
         rolling.step()
     assert [row.said for row in rows] == [alone(bind([row]), row) for row in rows]
+
+
+def test_a_long_prompt_and_a_long_answer_fit_side_by_side_where_each_fits_alone() -> None:
+    model = model_of(LLAMA)
+    rolling = Rolling(model)
+    rows = [Row([3] * 50, GenerationConfig(5), 1), Row([4], GenerationConfig(60), 2)]
+    for row in rows:
+        rolling.begin(row)
+    while rolling.num_rows:
+        rolling.step()
+    assert [row.said for row in rows] == [alone(model, row) for row in rows]
 
 
 def test_a_prompt_without_room_is_refused_before_it_begins() -> None:

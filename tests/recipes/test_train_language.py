@@ -24,7 +24,7 @@ from beholder.recipes.language.judge import MODEL, archiver_bits, frequency_nats
 from beholder.recipes.language.material import Written, write_all
 from beholder.recipes.language.stream import PackedTexts, pack
 from beholder.runtime.device import pick_device
-from beholder.tasks.talk import Saying, saying_of
+from beholder.tasks.saying import Saying, saying_of
 from beholder.tasks.write import Writer, open_writer
 from beholder.tokenizers.language import learn_words
 from beholder.types import UserError

@@ -42,6 +42,7 @@ def answer(
     from beholder.runtime.device import pick_device
     from beholder.runtime.log import Log
     from beholder.tasks import talk
+    from beholder.tasks.saying import saying_of
     from beholder.types import Answer, UserError
 
     def told(one: Answer) -> str:
@@ -53,7 +54,7 @@ def answer(
     *images, question = inputs
     if Path(question).exists():
         raise UserError(f"{question} is a file; write the question after the images.")
-    saying = talk.saying_of(beams, temperature, top_k, top_p, stop, seed)
+    saying = saying_of(beams, temperature, top_k, top_p, stop, seed)
     listed = () if choices is None else tuple(choice.strip() for choice in choices.split(","))
     named = gather([Path(image) for image in images])
     talker = talk.open_talker(load(model), pick_device(device, threads), "answer", backend)

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from beholder.runtime import device as devices
     from beholder.runtime.log import Log
     from beholder.tasks.embed import ImageInput
-    from beholder.tasks.talk import Saying, Talker
+    from beholder.tasks.saying import Saying
+    from beholder.tasks.talk import Talker
 
 
 def describe(
@@ -83,7 +84,7 @@ def describe(
     from beholder.data.decode import Limits
     from beholder.runtime.device import pick_device
     from beholder.runtime.log import Log
-    from beholder.tasks.talk import saying_of
+    from beholder.tasks.saying import saying_of
 
     saying = saying_of(beams, temperature, top_k, top_p, stop, seed)
     inputs, limits, log = gather(images), Limits(max_pixels=max_pixels), Log(as_json=json)

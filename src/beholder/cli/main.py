@@ -34,6 +34,7 @@ VERBS = {
     "scale-law": "How much better larger models of your pictures become, and whether small ones foretell it.",
     "pick": "Which images to label first.",
     "curate": "Set broken images aside and list duplicates, conflicts and odd ones.",
+    "serve": "Models behind an address that OpenAI's clients speak, with a page to try them.",
     "doctor": "What this machine has and what will be used.",
 }
 

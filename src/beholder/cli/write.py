@@ -42,7 +42,7 @@ def write(
     from beholder.pretrained.load import load
     from beholder.runtime.device import pick_device
     from beholder.runtime.log import Log
-    from beholder.tasks.talk import saying_of
+    from beholder.tasks.saying import saying_of
     from beholder.tasks.write import open_writer
     from beholder.types import UserError
 

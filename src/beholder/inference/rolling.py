@@ -98,10 +98,14 @@ class Rolling:
     def _read_prompts(self) -> None:
         """What waits becomes a group, and one with the others where nothing but words is read on."""
         rows, self._waiting = self._waiting, []
-        reader = Reader(self._bind(rows), [row.prompt for row in rows], max(row.config.num_tokens for row in rows))
-        logits = reader.begin()
-        generators = [torch.Generator(logits.device).manual_seed(row.seed) for row in rows]
-        self._groups.append(_Group(rows, reader, logits, generators))
+        longest = getattr(self._model, "longest", None)
+        needed = max(len(row.prompt) for row in rows) + max(row.config.num_tokens for row in rows) - 1
+        fit = longest is None or needed <= longest  # side by side each is as long as the longest
+        for some in [rows] if fit else [[row] for row in rows]:
+            reader = Reader(self._bind(some), [row.prompt for row in some], max(row.config.num_tokens for row in some))
+            logits = reader.begin()
+            generators = [torch.Generator(logits.device).manual_seed(row.seed) for row in some]
+            self._groups.append(_Group(some, reader, logits, generators))
         plain = [group for group in self._groups if group.reader.is_plain]
         if len(plain) < 2:
             return

@@ -24,8 +24,9 @@ from beholder.recipes.describe.judge import BLANK, MODEL, judge, worst_first
 from beholder.runtime.device import Device, pick_device
 from beholder.runtime.files import told_kindly, write_text
 from beholder.runtime.log import Log, counted
+from beholder.tasks.saying import Saying
 from beholder.tasks.shared_space import SharedSpace, open_space
-from beholder.tasks.talk import Asking, Saying, Talker, open_talker
+from beholder.tasks.talk import Asking, Talker, open_talker
 from beholder.types import Sample, UserError
 
 _AT_ONCE = 16

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from beholder.data.decode import Limits
 from beholder.tasks.embed import ImageInput, decoded_batches, each
-from beholder.tasks.talk import USUAL, Asking, Saying, Talker
+from beholder.tasks.saying import USUAL, Saying
+from beholder.tasks.talk import Asking, Talker
 from beholder.types import Answer
 
 _SIDE, _LINE, _COLUMNS = 200, 26, 4

@@ -21,8 +21,9 @@ from beholder.models.seen import SeenTokens, shown_briefly
 from beholder.runtime.device import Device
 from beholder.tasks.embed import ImageInput, decoded_batches, each
 from beholder.tasks.naming import Namer
+from beholder.tasks.saying import USUAL, Saying
 from beholder.tasks.segments import segments_of
-from beholder.tasks.talk import USUAL, Asking, Saying, Talker
+from beholder.tasks.talk import Asking, Talker
 from beholder.tokenizers.pixels import PixelConfig
 from beholder.types import UserError
 

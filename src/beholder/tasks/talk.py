@@ -18,9 +18,8 @@ from beholder.backends.outputs import Backend
 from beholder.data.conversations import MARK, without_marks
 from beholder.data.decode import Limits
 from beholder.data.dialogues import languages_of, request
-from beholder.inference.beams import BeamConfig, search_beams, search_several
-from beholder.inference.generate import GenerationConfig, generate
-from beholder.inference.sampling import SamplingConfig
+from beholder.inference.beams import search_beams, search_several
+from beholder.inference.generate import generate
 from beholder.models.describer import Describer
 from beholder.models.vision_language import WithImages
 from beholder.pretrained.bundle import Bundle
@@ -28,13 +27,13 @@ from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.part_folder import Part
 from beholder.runtime.device import Device
 from beholder.tasks.embed import ImageInput, decoded_batches, each
+from beholder.tasks.saying import USUAL, Saying, Told
 from beholder.tokenizers.chat import chat_of
 from beholder.tokenizers.dialogues import DialogueRows, Turn
 from beholder.tokenizers.pixels import PixelConfig, prepare
 from beholder.tokenizers.text import Words
 from beholder.types import Answer, UserError
 
-NUM_BEAMS, NUM_TOKENS = 3, 40
 _ASKED_AT_ONCE = 16
 
 
@@ -47,46 +46,6 @@ class Asking:
     """With a mark for each image that `before` does not show."""
     before: tuple[Turn, ...] = ()
     """Turns that were taken, or examples."""
-
-
-@dataclass(frozen=True)
-class Saying:
-    """How an answer is looked for, and how long it may be. Raises UserError for what cannot be looked for."""
-
-    num_beams: int = NUM_BEAMS
-    """Answers that are followed at once; 1 takes the likeliest word each time."""
-    num_tokens: int = NUM_TOKENS
-    sampling: SamplingConfig | None = None
-    """Draws the words instead."""
-    stops: tuple[str, ...] = ()
-    """Texts that end an answer; they are not told."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.num_beams < 1:
-            raise UserError(f"--beams {self.num_beams}: at least 1 must be followed.")
-        if self.num_tokens < 1:
-            raise UserError(f"num_tokens={self.num_tokens}: an answer has at least 1 token.")
-        if not all(self.stops):
-            raise UserError("--stop is empty; give the text that ends an answer.")
-
-
-USUAL = Saying()
-
-
-def saying_of(
-    beams: int = NUM_BEAMS, temperature: float = 0.0, top_k: int | None = None, top_p: float | None = None,
-    stop: Sequence[str] = (), seed: int = 0,
-) -> Saying:  # fmt: skip
-    """As verbs name it: with a temperature words are drawn, and no beams followed. Raises UserError for values that are
-    out of range, and for limits of drawing where nothing is drawn."""
-    if temperature == 0:
-        if top_k is not None or top_p is not None:
-            told = f"--top-k {top_k}" if top_k is not None else f"--top-p {top_p}"
-            raise UserError(f"{told} is for drawn words; add a --temperature above 0, or leave it out.")
-        return Saying(beams, stops=tuple(stop), seed=seed)
-    sampling = SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p)
-    return Saying(beams, sampling=sampling, stops=tuple(stop), seed=seed)
 
 
 @dataclass(frozen=True)
@@ -135,29 +94,29 @@ class Talker:
 
         Raises UserError for what does not fit into the model, and where a place has no image or an image no place.
         """
-        prompts, said = [self._prompt(one, saying.num_tokens) for one in asked], []
+        prompts, said = [self.prompt(one, saying.num_tokens) for one in asked], []
         for first in range(0, len(asked), _ASKED_AT_ONCE):
             some = slice(first, first + _ASKED_AT_ONCE)
             with self.device.autocast():
                 told = self._continue(
                     self._seeing(asked[some]), prompts[some], replace(saying, seed=saying.seed + first)
                 )
-            said += [self._text(row, saying) for row in told]
+            said += [Told(self.rows, saying).until(row)[0].strip() for row in told]
             on_said(len(told))
         return said
 
     def say_several(
-        self, asked: Sequence[Asking], saying: Saying = Saying(), on_said: Callable[[int], None] = lambda count: None
+        self, asked: Sequence[Asking], saying: Saying = USUAL, on_said: Callable[[int], None] = lambda count: None
     ) -> list[list[tuple[float, str]]]:
         """The answers that beams found to each, with their mean log-probability a token, the likeliest first. Errors as
         of `say`."""
-        prompts = [self._prompt(one, saying.num_tokens) for one in asked]
+        prompts, told = [self.prompt(one, saying.num_tokens) for one in asked], Told(self.rows, saying)
         said: list[list[tuple[float, str]]] = []
         for first in range(0, len(asked), _ASKED_AT_ONCE):
             some = slice(first, first + _ASKED_AT_ONCE)
             with self.device.autocast():
-                found = search_several(self._seeing(asked[some]), prompts[some], self._beams(saying))
-            said += [[(worth, self._text(tokens, saying)) for worth, tokens in listed] for listed in found]
+                found = search_several(self._seeing(asked[some]), prompts[some], told.beams)
+            said += [[(worth, told.until(tokens)[0].strip()) for worth, tokens in listed] for listed in found]
             on_said(len(found))
         return said
 
@@ -170,7 +129,7 @@ class Talker:
             raise UserError(f"The choices are {', '.join(map(repr, choices))}; give at least two different ones.")
         rows = []
         for one in asked:
-            begun = self._prompt(one, 0)
+            begun = self.prompt(one, 0)
             written = [self.rows.write([*one.before, (one.question, choice)]).tokens for choice in listed]
             rows.append(self._likelihoods(one.seen, len(begun), written).softmax(0).cpu())
         return torch.stack(rows)
@@ -194,31 +153,20 @@ class Talker:
         return next((at for at in range(length, len(row)) if row[at] in self.rows.stops), len(row) - 1)
 
     def _continue(self, seeing: WithImages, prompts: list[list[int]], saying: Saying) -> list[list[int]]:
+        told = Told(self.rows, saying)
         if saying.sampling is not None:
-            config = GenerationConfig(saying.num_tokens, self.rows.stops, saying.sampling, ends=self._ends(saying))
-            return generate(seeing, prompts, config, saying.seed)
-        return search_beams(seeing, prompts, self._beams(saying))
+            return generate(seeing, prompts, told.generation, saying.seed)
+        return search_beams(seeing, prompts, told.beams)
 
-    def _beams(self, saying: Saying) -> BeamConfig:
-        return BeamConfig(saying.num_beams, saying.num_tokens, self.rows.stops, ends=self._ends(saying))
-
-    def _ends(self, saying: Saying) -> Callable[[list[int]], bool] | None:
-        return None if not saying.stops else lambda tokens: any(stop in self._told(tokens) for stop in saying.stops)
+    def before(self, seen: Sequence[Float[Tensor, "_ S C"]]) -> WithImages:
+        """The speaker with these images before it, a row each."""
+        return WithImages(self.model.speaker, _stacked(seen))
 
     def _seeing(self, asked: Sequence[Asking]) -> WithImages:
-        return WithImages(self.model.speaker, _stacked([one.seen for one in asked]))
+        return self.before([one.seen for one in asked])
 
-    def _told(self, tokens: Sequence[int]) -> str:
-        return self.words.decode([token for token in tokens if token not in self.rows.stops])
-
-    def _text(self, tokens: Sequence[int], saying: Saying) -> str:
-        """Up to the first stop, without it."""
-        text = self._told(tokens)
-        for stop in saying.stops:
-            text = text.partition(stop)[0]
-        return text.strip()
-
-    def _prompt(self, asking: Asking, num_tokens: int) -> list[int]:
+    def prompt(self, asking: Asking, num_tokens: int = 0) -> list[int]:
+        """Tokens before an answer of so many. Errors as of `say`."""
         row = self.rows.prompt(asking.question, asking.before, num_tokens)
         if row.num_images != len(asking.seen):
             raise UserError(

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from beholder.inference.beams import BeamConfig, search_beams
-from beholder.inference.generate import GenerationConfig, generate, stream
-from beholder.inference.sampling import GREEDY
+from beholder.inference.beams import search_beams
+from beholder.inference.generate import generate, stream
 from beholder.models.gpt import GPT
 from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.part_folder import Part
 from beholder.runtime.device import Device
-from beholder.tasks.talk import Saying
+from beholder.tasks.saying import Saying, Told
 from beholder.tokenizers.chat import chat_of
 from beholder.tokenizers.dialogues import DialogueRows, Turn
 from beholder.tokenizers.text import Words
@@ -62,47 +61,28 @@ class Writer:
 
     def write(self, prompts: Sequence[Sequence[int]], saying: Saying) -> list[str]:
         """What comes after each. Raises UserError where it does not fit into what the model reads."""
+        told = Told(self.rows, saying)
         with self.device.autocast():
             if saying.sampling is None and saying.num_beams > 1:
-                config = BeamConfig(saying.num_beams, saying.num_tokens, self.rows.stops, ends=self._ends(saying))
-                told = search_beams(self.model, [list(one) for one in prompts], config)
+                found = search_beams(self.model, [list(one) for one in prompts], told.beams)
             else:
-                told = generate(self.model, prompts, self._generation(saying), saying.seed)
-        return [self._until(self._text(tokens), saying)[0] for tokens in told]
+                found = generate(self.model, prompts, told.generation, saying.seed)
+        return [told.until(tokens)[0] for tokens in found]
 
     def stream(self, prompt: Sequence[int], saying: Saying) -> Iterator[str]:
         """The same, one prompt, piece by piece: together the pieces are what `write` gives without beams."""
-        tokens: list[int] = []
-        told = ""
-        held = max((len(stop) - 1 for stop in saying.stops), default=0)
+        told, tokens, said = Told(self.rows, saying), list[int](), ""
         with self.device.autocast():
-            for (token,) in stream(self.model, [list(prompt)], self._generation(saying), saying.seed):
+            for (token,) in stream(self.model, [list(prompt)], told.generation, saying.seed):
                 assert token is not None, "one row goes on until it ends"
                 tokens.append(token)
-                text, is_over = self._until(self._text(tokens), saying)
-                whole = len(text) if is_over else len(text.removesuffix("\ufffd")) - held  # a letter may be half there
-                if whole > len(told):
-                    yield text[len(told) : whole]
-                    told = text[:whole]
-        text, _ = self._until(self._text(tokens), saying)
-        if len(text) > len(told):
-            yield text[len(told) :]
-
-    def _generation(self, saying: Saying) -> GenerationConfig:
-        return GenerationConfig(
-            saying.num_tokens, self.rows.stops, saying.sampling or GREEDY, ends=self._ends(saying)
-        )  # fmt: skip
-
-    def _ends(self, saying: Saying) -> Callable[[list[int]], bool] | None:
-        return None if not saying.stops else lambda tokens: any(stop in self._text(tokens) for stop in saying.stops)
-
-    def _text(self, tokens: Sequence[int]) -> str:
-        return self.words.decode([token for token in tokens if token not in self.rows.stops])
-
-    def _until(self, text: str, saying: Saying) -> tuple[str, bool]:
-        """Up to the first stop, and whether there was one."""
-        places = [at for stop in saying.stops if (at := text.find(stop)) >= 0]
-        return (text[: min(places)], True) if places else (text, False)
+                sure = told.sure(tokens)
+                if len(sure) > len(said):
+                    yield sure[len(said) :]
+                    said = sure
+        whole, _ = told.until(tokens)
+        if len(whole) > len(said):
+            yield whole[len(said) :]
 
 
 def open_writer(model: Bundle | Foreign | Part, device: Device) -> Writer:

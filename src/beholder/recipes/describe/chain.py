@@ -22,8 +22,9 @@ from beholder.tasks.embed import ImageInput
 from beholder.tasks.naming import Namer, by_captions, by_classes, by_space
 from beholder.tasks.regions import Described, Finder, describe_regions, find_regions
 from beholder.tasks.regions_picture import draw_regions
+from beholder.tasks.saying import USUAL, Saying
 from beholder.tasks.shared_space import open_space
-from beholder.tasks.talk import USUAL, Saying, Talker, open_talker
+from beholder.tasks.talk import Talker, open_talker
 from beholder.tokenizers.pixels import PixelConfig
 
 _SIDE = 4

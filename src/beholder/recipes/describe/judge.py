@@ -23,7 +23,8 @@ from beholder.recipes.describe.settings import DescribeTraining
 from beholder.recipes.sitting import Sitting
 from beholder.runtime.seed import numpy_generator
 from beholder.runtime.words import words_of
-from beholder.tasks.talk import Asking, Saying, Talker
+from beholder.tasks.saying import Saying
+from beholder.tasks.talk import Asking, Talker
 
 MODEL, BLANK, OTHERS = "model", "model, image blanked", "model, another image"
 NEAREST, CONSENSUS, ALWAYS = "nearest image's", "best of the 5 nearest images'", "always the same"

@@ -20,7 +20,8 @@ from beholder.recipes.describe.settings import DescribeTraining
 from beholder.recipes.sitting import Sitting
 from beholder.runtime.seed import numpy_generator
 from beholder.tasks.regions import describe_checked
-from beholder.tasks.talk import Asking, Saying, Talker
+from beholder.tasks.saying import Saying
+from beholder.tasks.talk import Asking, Talker
 
 JOINED = "by regions"
 UNCHECKED = "by regions, not checked"

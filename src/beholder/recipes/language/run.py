@@ -47,7 +47,7 @@ from beholder.runtime.files import refuse_inside, write_text
 from beholder.runtime.log import Log, counted, duration
 from beholder.runtime.run_folder import RunFolder
 from beholder.runtime.seed import derive, seed_everything
-from beholder.tasks.talk import saying_of
+from beholder.tasks.saying import saying_of
 from beholder.tasks.write import Writer
 from beholder.tokenizers.language import learn_words
 from beholder.tokenizers.text import Words

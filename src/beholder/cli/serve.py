@@ -1,0 +1,79 @@
+"""beholder serve"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from beholder.cli.options import Device, Json, Threads
+
+
+def serve(
+    *models: str,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    search: Path | None = None,
+    key_file: Path | None = None,
+    batch_size: int = 16,
+    batch_wait: float = 5.0,
+    most_waiting: int = 256,
+    most_rows: int = 32,
+    most_bytes: int = 32 << 20,
+    most_pixels: int = 40_000_000,
+    most_images: int = 32,
+    most_tokens: int = 1024,
+    seconds: float = 120.0,
+    per_minute: int = 0,
+    remote_images: bool = False,
+    device: Device = "auto",
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Models behind an address that any OpenAI client speaks, with a page to try them in a browser.
+
+    Example: `beholder serve runs/first/model --port 8000`
+
+    Parameters
+    ----------
+    models
+        Model or run folders, names of the Hugging Face hub, or embedded.
+    host
+        Where to listen; others than this machine reach 0.0.0.0, and then --key-file is advised.
+    port
+        0 takes any that is free, and tells it.
+    search
+        A folder of pictures that /v1/search searches, by the first model that places images.
+    key_file
+        A text file of keys, one a line, of which clients send one.
+    batch_size
+        Most inputs of one kind that are run together.
+    batch_wait
+        Milliseconds that an input waits for others.
+    most_waiting
+        Inputs that may wait; more are answered 429.
+    most_rows
+        Texts that are written at once.
+    most_bytes
+        Of a request.
+    most_pixels
+        Of an image.
+    most_images
+        Of a request.
+    most_tokens
+        That a request may ask for.
+    seconds
+        That a request may take.
+    per_minute
+        Requests of a key, or of an address without keys; 0: any number.
+    remote_images
+        Fetch images from addresses that requests name; private addresses never.
+    """
+    from beholder.recipes.serve import serve as run
+    from beholder.runtime.log import Log
+    from beholder.serve.settings import ServeConfig
+
+    config = ServeConfig(
+        batch_size, batch_wait, most_waiting, most_rows, most_bytes, most_pixels, most_images, most_tokens, seconds,
+        per_minute, remote_images,
+    )  # fmt: skip
+    run(models, host=host, port=port, search=search, config=config, key_file=key_file, device=device, threads=threads,
+        log=Log(as_json=json))  # fmt: skip

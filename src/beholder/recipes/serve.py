@@ -1,0 +1,117 @@
+"""`serve`: models behind an address that OpenAI's clients speak.
+
+beholder serve runs/solar/model embedded --search photos/
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from beholder.data.decode import Limits
+from beholder.data.lines import read_lines
+from beholder.data.sources import read_source
+from beholder.index.vectors import VectorIndex
+from beholder.pretrained.bundle import Bundle
+from beholder.pretrained.huggingface.foreign import Foreign
+from beholder.pretrained.load import load
+from beholder.pretrained.part_folder import need_whole
+from beholder.recipes.photo_index import Origin, choose_place, update_index
+from beholder.runtime.device import Device, pick_device
+from beholder.runtime.files import refuse_inside
+from beholder.runtime.log import Log
+from beholder.serve.served import Served, name_of, open_served
+from beholder.serve.settings import ServeConfig
+from beholder.tasks.search import open_finder
+from beholder.tasks.search import search as search_index
+from beholder.types import Answer, UserError
+
+_SMALL = np.zeros((32, 32, 3), np.uint8)
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def serve(
+    models: Sequence[str | Path],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    search: str | Path | None = None,
+    config: ServeConfig | None = None,
+    key_file: str | Path | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    log: Log | None = None,
+) -> None:
+    """Serve these models, by name or folder, until the process is asked to stop. `search` is a folder of pictures that
+    are searched by the first model that places images; `key_file` has the keys that clients may send, one a line.
+
+    Raises UserError for a model that answers nothing, two of one name, and a port that is taken.
+    """
+    try:
+        from beholder.serve.app import build_app
+        from beholder.serve.run import listen, run
+    except ImportError as error:
+        raise UserError(f"Serving needs {error.name}; install it with: pip install beholder[serve]") from error
+    log = log or Log(quiet=True)
+    keys = read_keys(None if key_file is None else Path(key_file))
+    picked = pick_device(device, threads)
+    served = open_all(models, picked, None if search is None else Path(search), log)
+    listener = listen(host, port)
+    if host not in _LOOPBACK and not keys:
+        log.warn(f"--host {host} lets others ask, and no keys are asked for; give --key-file, or serve on 127.0.0.1")
+    shown = f"[{host}]" if ":" in host else host
+    log.stage("Address", f"http://{shown}:{listener.getsockname()[1]}")
+    run(build_app(served, picked, config or ServeConfig(), keys), listener)
+
+
+def open_all(models: Sequence[str | Path], device: Device, photos: Path | None, log: Log) -> list[Served]:
+    """Models in order. Raises UserError for none, two of one name, and where photos are to be searched and none places
+    images."""
+    if not models:
+        raise UserError("Name at least one model: beholder serve runs/first/model")
+    served: list[Served] = []
+    for path in models:
+        loaded = load(path)
+        one = open_served(name_of(str(path)), loaded, device)
+        if any(other.name == one.name for other in served):
+            raise UserError(f"Two models are called {one.name}; rename one of the folders.")
+        if photos is not None and one.place_images is not None and not any(other.search for other in served):
+            one = replace(one, search=_searcher(need_whole(loaded), one.name, photos, device, log))
+        served.append(one)
+        log.stage("Model", f"{one.name} {one.about}: {', '.join(one.abilities)}")
+    if photos is not None and not any(one.search for one in served):
+        raise UserError(f"--search {photos}: none of the models places images; add one, such as embedded.")
+    return served
+
+
+def read_keys(path: Path | None) -> tuple[str, ...]:
+    """One a line. Raises UserError for short ones, and a file without any."""
+    if path is None:
+        return ()
+    keys = tuple(dict.fromkeys(read_lines(path, "--key-file")))
+    if any(len(key) < 16 or not key.isascii() or " " in key for key in keys):
+        raise UserError(f"--key-file {path}: a key has at least 16 letters or digits, without spaces.")
+    return keys
+
+
+def _searcher(
+    loaded: Bundle | Foreign, name: str, photos: Path, device: Device, log: Log
+) -> functools.partial[list[Answer]]:
+    """Finds pictures of the folder, which are embedded first where they are not yet."""
+    source, limits, finder = read_source(photos), Limits(), open_finder(loaded, name, device)
+    width = len(finder.place_arrays([_SMALL])[0])
+    origin = Origin(name, finder.identity, width)
+    folder = choose_place(photos, origin)
+    refuse_inside(folder, photos, "--search")
+    embed = functools.partial(finder.place_samples, limits=limits, num_workers=device.num_threads)
+    index = update_index(folder, origin, source, limits, lambda way: (way, embed), log)
+    return functools.partial(_find, index)
+
+
+def _find(index: VectorIndex, points: Mapping[str, Tensor], count: int) -> list[Answer]:
+    return search_index(index, count, **points)

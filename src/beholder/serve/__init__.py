@@ -1,0 +1,1 @@
+"""Models behind an address that OpenAI's clients speak."""

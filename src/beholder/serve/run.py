@@ -1,0 +1,51 @@
+"""The application on a port: connections that are slow to say what they want are closed, and what has begun is ended
+before the process goes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from beholder.types import UserError
+
+_SECONDS_TO_ASK = 15.0
+_DRAIN_SECONDS = 30
+
+
+class PromptProtocol(H11Protocol):
+    """Closes a connection whose first request has no whole head in time: idle ones would use up all files."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        asyncio.get_running_loop().call_later(_SECONDS_TO_ASK, self._close_if_silent)
+
+    def _close_if_silent(self) -> None:
+        if self.cycle is None and not self.transport.is_closing():
+            self.transport.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket. Raises UserError where that cannot be."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        made = socket.socket(family, socket.SOCK_STREAM)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+    except (OSError, OverflowError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise UserError(f"--host {host} --port {port} cannot be listened on ({reason}); choose another.") from error
+    return made
+
+
+def run(app: FastAPI, listener: socket.socket) -> None:
+    """Until the process is asked to stop; what is being answered then has half a minute."""
+    settings: dict[str, Any] = {
+        "log_level": "warning", "access_log": False, "server_header": False, "timeout_keep_alive": 30,
+        "timeout_graceful_shutdown": _DRAIN_SECONDS, "http": PromptProtocol, "lifespan": "on", "ws": "none",
+    }  # fmt: skip
+    uvicorn.Server(uvicorn.Config(app, **settings)).run(sockets=[listener])
