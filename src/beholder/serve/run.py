@@ -31,21 +31,26 @@ class PromptProtocol(H11Protocol):
 
 def listen(host: str, port: int) -> socket.socket:
     """A bound socket. Raises UserError where that cannot be."""
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        made = socket.socket(family, socket.SOCK_STREAM)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((host, port))
     except (OSError, OverflowError) as error:
+        made.close()
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise UserError(f"--host {host} --port {port} cannot be listened on ({reason}); choose another.") from error
     return made
 
 
 def run(app: FastAPI, listener: socket.socket) -> None:
-    """Until the process is asked to stop; what is being answered then has half a minute."""
+    """Until the process is asked to stop."""
+    server_of(app).run(sockets=[listener])
+
+
+def server_of(app: FastAPI) -> uvicorn.Server:
+    """What is being answered when it is asked to stop has half a minute more."""
     settings: dict[str, Any] = {
         "log_level": "warning", "access_log": False, "server_header": False, "timeout_keep_alive": 30,
         "timeout_graceful_shutdown": _DRAIN_SECONDS, "http": PromptProtocol, "lifespan": "on", "ws": "none",
     }  # fmt: skip
-    uvicorn.Server(uvicorn.Config(app, **settings)).run(sockets=[listener])
+    return uvicorn.Server(uvicorn.Config(app, **settings))

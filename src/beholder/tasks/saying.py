@@ -85,7 +85,7 @@ class Told:
         if is_over:
             return text
         held = max((len(stop) - 1 for stop in self.saying.stops), default=0)
-        text = text.removesuffix("\ufffd")
+        text = text.rstrip("\ufffd")
         return text[: len(text) - held] if held else text
 
     @property
