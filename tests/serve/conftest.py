@@ -33,7 +33,7 @@ from beholder.pretrained.load import load
 from beholder.serve.app import build_app
 from beholder.serve.run import listen, server_of
 from beholder.serve.served import Served, open_served
-from beholder.serve.settings import ServeConfig
+from beholder.serve.settings import USUAL, ServeConfig
 from beholder.tokenizers.language import learn_words
 from beholder.tokenizers.pixels import PixelConfig
 
@@ -92,7 +92,7 @@ class Address:
 
 
 @contextmanager
-def running(models: list[Served], config: ServeConfig = ServeConfig(), keys: tuple[str, ...] = ()) -> Iterator[Address]:
+def running(models: list[Served], config: ServeConfig = USUAL, keys: tuple[str, ...] = ()) -> Iterator[Address]:
     listener = listen("127.0.0.1", 0)
     server = server_of(build_app(models, CPU, config, keys))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

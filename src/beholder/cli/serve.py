@@ -41,7 +41,8 @@ def serve(
     port
         0 takes any that is free, and tells it.
     search
-        A folder of pictures that /v1/search searches, by the first model that places images.
+        A folder of pictures that /v1/search searches, by the first model that places images and texts,
+        or images alone.
     key_file
         A text file of keys, one a line, of which clients send one.
     batch_size
@@ -67,9 +68,14 @@ def serve(
     remote_images
         Fetch images from addresses that requests name; private addresses never.
     """
-    from beholder.recipes.serve import serve as run
     from beholder.runtime.log import Log
     from beholder.serve.settings import ServeConfig
+    from beholder.types import UserError
+
+    try:
+        from beholder.recipes.serve import serve as run
+    except ImportError as error:
+        raise UserError(f"Serving needs {error.name}; install it with: pip install beholder[serve]") from error
 
     config = ServeConfig(
         batch_size, batch_wait, most_waiting, most_rows, most_bytes, most_pixels, most_images, most_tokens, seconds,

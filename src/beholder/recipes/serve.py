@@ -13,24 +13,29 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from beholder.data.decode import Limits
+from beholder.data.decode import Limits, Unreadable, decode
 from beholder.data.lines import read_lines
-from beholder.data.sources import read_source
+from beholder.data.sources import Source, read_source
 from beholder.index.vectors import VectorIndex
 from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.load import load
 from beholder.pretrained.part_folder import need_whole
 from beholder.recipes.photo_index import Origin, choose_place, update_index
+from beholder.recipes.rows_of_pictures import as_png
 from beholder.runtime.device import Device, pick_device
 from beholder.runtime.files import refuse_inside
 from beholder.runtime.log import Log
+from beholder.serve.app import build_app
+from beholder.serve.run import listen, run
 from beholder.serve.served import Served, name_of, open_served
 from beholder.serve.settings import ServeConfig
 from beholder.tasks.search import open_finder
 from beholder.tasks.search import search as search_index
-from beholder.types import Answer, UserError
+from beholder.tokenizers.pixels import PixelConfig, fit
+from beholder.types import Answer, Sample, UserError
 
+_SIDE = 128
 _SMALL = np.zeros((32, 32, 3), np.uint8)
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -48,15 +53,11 @@ def serve(
     log: Log | None = None,
 ) -> None:
     """Serve these models, by name or folder, until the process is asked to stop. `search` is a folder of pictures that
-    are searched by the first model that places images; `key_file` has the keys that clients may send, one a line.
+    are searched by the first model that places images and texts, or images alone; `key_file` has the keys that clients
+    may send, one a line.
 
     Raises UserError for a model that answers nothing, two of one name, and a port that is taken.
     """
-    try:
-        from beholder.serve.app import build_app
-        from beholder.serve.run import listen, run
-    except ImportError as error:
-        raise UserError(f"Serving needs {error.name}; install it with: pip install beholder[serve]") from error
     log = log or Log(quiet=True)
     keys = read_keys(None if key_file is None else Path(key_file))
     picked = pick_device(device, threads)
@@ -75,18 +76,29 @@ def open_all(models: Sequence[str | Path], device: Device, photos: Path | None, 
     if not models:
         raise UserError("Name at least one model: beholder serve runs/first/model")
     served: list[Served] = []
-    for path in models:
-        loaded = load(path)
-        one = open_served(name_of(str(path)), loaded, device)
+    loaded = [load(path) for path in models]
+    for path, model in zip(models, loaded, strict=True):
+        one = open_served(name_of(str(path)), model, device)
         if any(other.name == one.name for other in served):
             raise UserError(f"Two models are called {one.name}; rename one of the folders.")
-        if photos is not None and one.place_images is not None and not any(other.search for other in served):
-            one = replace(one, search=_searcher(need_whole(loaded), one.name, photos, device, log))
         served.append(one)
+    if photos is not None:
+        able = [at for at, one in enumerate(served) if one.place_images is not None]
+        if not able:
+            raise UserError(f"--search {photos}: none of the models places images; add one, such as embedded.")
+        chosen = next((at for at in able if served[at].place_texts is not None), able[0])  # words find pictures, too
+        served[chosen] = _with_search(served[chosen], need_whole(loaded[chosen]), photos, device, log)
+    for one in served:
         log.stage("Model", f"{one.name} {one.about}: {', '.join(one.abilities)}")
-    if photos is not None and not any(one.search for one in served):
-        raise UserError(f"--search {photos}: none of the models places images; add one, such as embedded.")
     return served
+
+
+def _with_search(served: Served, loaded: Bundle | Foreign, photos: Path, device: Device, log: Log) -> Served:
+    source = read_source(photos)
+    return replace(
+        served, search=_searcher(loaded, served.name, photos, source, device, log),
+        thumbnail=functools.partial(_small, {sample.key: sample for sample in source.samples}),
+    )  # fmt: skip
 
 
 def read_keys(path: Path | None) -> tuple[str, ...]:
@@ -100,10 +112,10 @@ def read_keys(path: Path | None) -> tuple[str, ...]:
 
 
 def _searcher(
-    loaded: Bundle | Foreign, name: str, photos: Path, device: Device, log: Log
+    loaded: Bundle | Foreign, name: str, photos: Path, source: Source, device: Device, log: Log
 ) -> functools.partial[list[Answer]]:
     """Finds pictures of the folder, which are embedded first where they are not yet."""
-    source, limits, finder = read_source(photos), Limits(), open_finder(loaded, name, device)
+    limits, finder = Limits(), open_finder(loaded, name, device)
     width = len(finder.place_arrays([_SMALL])[0])
     origin = Origin(name, finder.identity, width)
     folder = choose_place(photos, origin)
@@ -111,6 +123,13 @@ def _searcher(
     embed = functools.partial(finder.place_samples, limits=limits, num_workers=device.num_threads)
     index = update_index(folder, origin, source, limits, lambda way: (way, embed), log)
     return functools.partial(_find, index)
+
+
+def _small(samples: Mapping[str, Sample], key: str) -> bytes | None:
+    try:
+        return as_png(np.asarray(fit(decode(samples[key]), PixelConfig(size=_SIDE)), np.uint8))
+    except (KeyError, Unreadable):
+        return None
 
 
 def _find(index: VectorIndex, points: Mapping[str, Tensor], count: int) -> list[Answer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -33,6 +34,7 @@ from beholder.tasks.masked_pictures import Wish
 from beholder.types import UserError
 from beholder.version import VERSION
 
+_MOST_THUMBNAILS = 50
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"description": told}
     for status, told in {
@@ -122,7 +124,8 @@ def _add_operations(app: FastAPI) -> None:
 
 def _model(served: Served) -> dict[str, Any]:
     return {"id": served.name, "object": "model", "created": 0, "owned_by": "beholder", "about": served.about,
-            "abilities": list(served.abilities)}  # fmt: skip
+            "abilities": list(served.abilities), "sees": served.writer is None,
+            "readsTexts": served.place_texts is not None, "tellsWhere": served.explain is not None}  # fmt: skip
 
 
 def _add_openai(app: FastAPI) -> None:
@@ -260,7 +263,8 @@ async def _classify(engine: Engine, asked: VisionRequest) -> tuple[dict[str, Any
     if asked.labels is None:
         if "classify" not in ready.queues:
             raise Refusal(400, f"{asked.model} knows no classes of its own; name some in labels.", param="labels")
-        return await _look(engine, asked, "classify")
+        told, spent = await _look(engine, asked, "classify")
+        return await _with_heat(engine, asked, told, spent) if asked.heat else (told, spent)
     if by_name is None:
         raise Refusal(400, f"{asked.model} knows its own classes and reads no others; leave labels out.",
                       param="labels")  # fmt: skip
@@ -270,6 +274,18 @@ async def _classify(engine: Engine, asked: VisionRequest) -> tuple[dict[str, Any
     pictures = await read_pictures(asked.images, engine.config, "images")
     found, spent = await engine.lane.run(lambda: by_name(pictures, names))
     return _listed(asked.model, found), spent
+
+
+async def _with_heat(
+    engine: Engine, asked: VisionRequest, told: dict[str, Any], spent: Spent
+) -> tuple[dict[str, Any], Spent]:
+    explain = engine.find(asked.model).served.explain
+    assert explain is not None, "what has classes of its own tells where it looked"
+    pictures = await read_pictures(asked.images, engine.config, "images")
+    heat, cost = await engine.lane.run(lambda: explain(pictures, [one["label"] for one in told["data"]]))
+    for one, rows in zip(told["data"], heat, strict=True):
+        one["heat"] = [[round(float(value), 3) for value in row] for row in rows]
+    return told, spent + cost
 
 
 async def _look(engine: Engine, asked: VisionRequest, ability: str) -> tuple[dict[str, Any], Spent]:
@@ -299,4 +315,10 @@ async def _search(engine: Engine, asked: SearchRequest) -> tuple[dict[str, Any],
     assert find is not None
     found, cost = await engine.lane.run(lambda: find(points, asked.count))
     data = [{"index": place, "key": one.key, "score": one.score, **one.details} for place, one in enumerate(found)]
+    show = ready.served.thumbnail
+    if asked.thumbnails and show is not None:
+        loop = asyncio.get_running_loop()
+        for one in data[:_MOST_THUMBNAILS]:
+            small = await loop.run_in_executor(None, show, one["key"])
+            one["thumbnail"] = small and f"data:image/png;base64,{base64.b64encode(small).decode()}"
     return {"object": "list", "model": asked.model, "data": data}, spent + cost

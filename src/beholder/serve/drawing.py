@@ -63,16 +63,16 @@ async def edit(
 
 
 def hole_of(content: bytes, most_pixels: int) -> np.ndarray:
-    """What is to be replaced: where a mask with transparency is transparent, as OpenAI has it; of any other what is not
-    black. Raises Refusal (400) for what is no picture."""
+    """What is to be replaced: where a mask is transparent, as OpenAI has it; of one that is nowhere, what is not black.
+    Raises Refusal (400) for what is no picture."""
     try:
         with Image.open(io.BytesIO(content)) as image:
             if image.width * image.height > most_pixels:
                 raise Refusal(400, f"mask has {image.width:,} x {image.height:,} pixels, more than {most_pixels:,}.",
                               param="mask")  # fmt: skip
-            if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-                return (np.asarray(image.convert("RGBA"))[..., 3] < 128).astype(np.uint8)
-            return (np.asarray(image.convert("L")) > 0).astype(np.uint8)
+            colours = np.asarray(image.convert("RGBA"))
+            is_clear = colours[..., 3] < 128
+            return (is_clear if is_clear.any() else colours[..., :3].max(2) > 0).astype(np.uint8)
     except Refusal:
         raise
     except Exception as error:  # decoders raise whatever their parsing trips over

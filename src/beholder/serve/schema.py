@@ -83,6 +83,7 @@ class VisionRequest(Asked):
 
     images: list[str] = Field(min_length=1, description="Data URLs, or addresses where that is switched on.")
     labels: list[str] | None = Field(None, description="Names of classes, for a model that reads texts.")
+    heat: bool = Field(False, description="Of classes of its own: where the evidence lies, rows of 0 to 1.")
 
 
 class SearchRequest(Asked):
@@ -91,6 +92,7 @@ class SearchRequest(Asked):
     text: str | None = None
     image: str | None = None
     count: int = Field(10, ge=1, le=1000)
+    thumbnails: bool = Field(False, description="Whether small pictures come along, as data URLs.")
 
 
 Answer = dict[str, Any]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.part_folder import MASKED, TEXT_TO_IMAGE, Part
 from beholder.runtime.device import Device
 from beholder.tasks.embed import embed_arrays
+from beholder.tasks.explain import heat_maps
 from beholder.tasks.naming import Namer, by_captions, by_classes
 from beholder.tasks.regions import Finder, find_regions
 from beholder.tasks.search import open_finder
@@ -48,6 +49,8 @@ class Served:
     place_texts: Callable[[Sequence[str]], Float[Tensor, "Q C"]] | None = None
     classify: Callable[[Images], list[Found]] | None = None
     classify_by_name: Callable[[Images, Sequence[str]], list[Found]] | None = None
+    explain: Callable[[Images, Sequence[str]], Float[np.ndarray, "B side side"]] | None = None
+    """Where the evidence for a class of its own lies in each image."""
     anomaly: Callable[[Images], list[Found]] | None = None
     detect: Callable[[Images], list[Found]] | None = None
     talker: Talker | None = None
@@ -56,7 +59,8 @@ class Served:
     mends: Part | None = None
     search: Callable[[Mapping[str, Tensor], int], list[Answer]] | None = None
     """Points by "text" and "like", and how many pictures are wanted."""
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    thumbnail: Callable[[str], bytes | None] | None = None
+    """A small PNG of a searched picture, by its key."""
 
     @property
     def abilities(self) -> tuple[str, ...]:
@@ -119,9 +123,13 @@ def _adapted(name: str, bundle: Bundle, device: Device) -> Served:
             for distance, p_value in zip(distances.tolist(), p_values, strict=True)
         ]  # fmt: skip
 
+    def explain(images: Images, labels: Sequence[str]) -> Float[np.ndarray, "B side side"]:
+        return heat_maps(bundle, images, [bundle.labels.index(label) for label in labels], device)
+
+    has_classes = model.head is not None
     return Served(
-        name, "adapted to its own images", place, classify=classify if model.head is not None else None,
-        anomaly=anomaly if model.usual is not None else None,
+        name, "adapted to its own images", place, classify=classify if has_classes else None,
+        explain=explain if has_classes else None, anomaly=anomaly if model.usual is not None else None,
     )  # fmt: skip
 
 
