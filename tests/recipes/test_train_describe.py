@@ -37,7 +37,7 @@ from beholder.runtime.device import pick_device
 from beholder.runtime.log import Log
 from beholder.runtime.run_folder import RunFolder
 from beholder.tasks.grounding import ground
-from beholder.tasks.talk import Asking, answer, describe, open_talker
+from beholder.tasks.talk import Asking, answer, converse, describe, open_talker
 from beholder.tokenizers.captions import as_words, learn_captions
 from beholder.tokenizers.dialogues import DialogueRows
 from beholder.tokenizers.pixels import PixelConfig
@@ -294,6 +294,17 @@ def test_conversations_are_judged_turn_by_turn(tmp_path: Path) -> None:
     (folder / "talks.json").write_text(json.dumps(rows))
     settings = replace(QUICK, num_judged=300)
     told = train_describe(folder, out=tmp_path / "r", settings=settings, device="cpu", threads=1)
+    picture = draw_block("green", np.random.default_rng(8))
+    talker = open_talker(beholder.load(tmp_path / "r"), CPU, "answer")
+    (one,) = converse(talker, picture, ["what is it?", "and its colour?"])
+    assert [turn["answer"] for turn in one.details["turns"]] == ["block", one.label] and one.label == "green"
+    (both,) = converse(talker, [picture, picture], ["what is it?"], together=True)
+    seen = talker.see([picture, picture])
+    assert both.label == talker.say([Asking(seen, f"{MARK} {MARK} what is it?")])[0] and ", " in both.key
+    (unread,) = converse(talker, [picture, str(tmp_path / "none.png")], ["what is it?"], together=True)
+    assert "no such file" in (unread.refused or "")
+    with pytest.raises(UserError, match="A question is empty"):
+        next(converse(talker, picture, ["what is it?", " "]))
     rows = told["judged"]["rows"]
     assert told["judged"]["num_judged"] == 40  # a fifth of 100 images, two turns each
     assert rows["model"]["accuracy"] > 0.7 and rows["model, image blanked"]["behind"]["interval"][0] > 0

@@ -11,6 +11,8 @@ def answer(
     *inputs: str,
     model: str,
     choices: str | None = None,
+    then: tuple[str, ...] = (),
+    together: bool = False,
     beams: Beams = 3,
     temperature: Temperature = 0.0,
     top_k: TopK = None,
@@ -33,6 +35,10 @@ def answer(
         Image files, or folders of them, and then the question.
     model
         The run or model folder of beholder train describe, trained on questions and answers.
+    then
+        A further question about the same, with all before it in the model's sight; may be repeated.
+    together
+        One conversation about all the images, not one about each.
     choices
         The only answers that may be given, as yes,no; each is told with its probability among them.
     """
@@ -49,6 +55,9 @@ def answer(
         shares = one.details.get("probabilities", {})
         return (one.label or "") + "".join(f"\n  {share:6.1%}  {choice}" for choice, share in shares.items())
 
+    def turns(one: Answer) -> str:
+        return "\n  ".join(str(turn["answer"]) for turn in one.details["turns"])
+
     if len(inputs) < 2:
         raise UserError('Name images and then the question: beholder answer photo.png "what is this?" --model runs/x')
     *images, question = inputs
@@ -58,5 +67,11 @@ def answer(
     listed = () if choices is None else tuple(choice.strip() for choice in choices.split(","))
     named = gather([Path(image) for image in images])
     talker = talk.open_talker(load(model), pick_device(device, threads), "answer", backend)
-    answers = talk.answer(talker, named, question, Limits(max_pixels=max_pixels), saying, listed)
-    print_answers(answers, told, Log(as_json=json))
+    limits, log = Limits(max_pixels=max_pixels), Log(as_json=json)
+    if then or together:
+        if choices is not None:
+            raise UserError("--choices is for one question about each image; leave it out, or --then and --together.")
+        found = talk.converse(talker, named, (question, *then), limits, saying, together=together)
+        print_answers(found, turns, log)
+        return
+    print_answers(talk.answer(talker, named, question, limits, saying, listed), told, log)
