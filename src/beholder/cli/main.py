@@ -32,6 +32,7 @@ VERBS = {
     "generate": "Pictures of what a text says, or of a class.",
     "train": "Train one part by itself: a built-in recipe, or a Python file of your own.",
     "scale-law": "How much better larger models of your pictures become, and whether small ones foretell it.",
+    "label": "A page on which pictures get classes, one key each.",
     "pick": "Which images to label first.",
     "curate": "Set broken images aside and list duplicates, conflicts and odd ones.",
     "serve": "Models behind an address that OpenAI's clients speak, with a page to try them.",

@@ -22,7 +22,7 @@ _OPEN = ("/health", "/ready")
 """Answered without a key."""
 _PAGES = ("/", "/playground.js", "/playground.css")
 _MOST_CLIENTS = 10_000
-_SAFE = (
+SAFE_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy",
@@ -49,7 +49,7 @@ class Guard:
         async def watched(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 told["status"], told["started"] = message["status"], True
-                message["headers"] = [*message.get("headers", ()), *_SAFE]
+                message["headers"] = [*message.get("headers", ()), *SAFE_HEADERS]
             elif message["type"] == "http.response.body":
                 told["bytes"] += len(message.get("body", b""))
             await send(message)
