@@ -1,4 +1,4 @@
-"""Labelling: every key is in the table before the next picture comes, undo takes it back, adapt reads what came of it."""
+"""Labelling: every key is in the table before the next picture comes, undo takes it back, adapt reads the table."""
 
 from __future__ import annotations
 

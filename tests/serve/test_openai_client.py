@@ -152,6 +152,12 @@ class TestChat:
         with pytest.raises(openai.BadRequestError, match=told):
             client.chat.completions.create(**asked)
 
+    @pytest.mark.parametrize("is_streamed", [True, False])
+    def test_more_than_the_model_reads_is_refused_before_it_begins(self, client: Any, is_streamed: bool) -> None:
+        asked = {"model": "writer", "messages": [{"role": "user", "content": "a red"}], "stream": is_streamed}
+        with pytest.raises(openai.BadRequestError, match="reads 128 in all"):
+            client.chat.completions.create(**asked, max_tokens=200)
+
     def test_an_image_is_refused_where_none_is_seen(self, client: Any) -> None:
         with pytest.raises(openai.BadRequestError, match="sees no images"):
             client.chat.completions.create(model="writer", messages=shown("x", picture()))

@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from beholder.data.decode import Limits
+from beholder.inference.rolling import Row
 from beholder.runtime.device import Device
 from beholder.serve import chat
 from beholder.serve.drawing import draw, edit
@@ -246,11 +247,15 @@ def _written(row: np.ndarray, form: str) -> str | list[float]:
 async def _complete(
     ready: Any, asked: ChatRequest, prompted: chat.Prompted, app: FastAPI
 ) -> tuple[dict[str, Any], Spent]:  # fmt: skip
-    rows, spent = chat.rows_of(asked, prompted), prompted.spent
-    for row in rows:
+    rows = chat.rows_of(asked, prompted)
+
+    async def speak(row: Row) -> Spent:
+        spent = Spent()
         async for one in ready.speaking.speak(row):
-            if row.is_over:
-                spent += one.spent
+            spent = one.spent
+        return spent
+
+    spent = sum(await asyncio.gather(*map(speak, rows)), prompted.spent)
     told = chat.completion(asked, prompted, rows)
     for kind in ("prompt", "completion"):
         app.state.measures.tokens.labels(asked.model, kind).inc(told["usage"][f"{kind}_tokens"])

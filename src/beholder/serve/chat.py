@@ -89,11 +89,15 @@ async def events(
     (row,) = rows_of(asked, prompted)
     said = ""
     yield event(0, {"role": "assistant", "content": ""})
-    async for _ in ready.speaking.speak(row):
-        sure = _text(prompted, row) if row.is_over else prompted.told.sure(row.said).lstrip()
-        if len(sure) > len(said):
-            yield event(0, {"content": sure[len(said) :]})
-            said = sure
+    try:
+        async for _ in ready.speaking.speak(row):
+            sure = _text(prompted, row) if row.is_over else prompted.told.sure(row.said).lstrip()
+            if len(sure) > len(said):
+                yield event(0, {"content": sure[len(said) :]})
+                said = sure
+    except Refusal as refusal:  # the head of the answer is gone already
+        yield _event(refusal.body())
+        return
     yield event(0, {}, _reason(prompted, row))
     if asked.stream_options is not None and asked.stream_options.include_usage:
         yield _event({**head, "choices": [], "usage": _usage(prompted, [row])})
@@ -202,7 +206,13 @@ def _to_writer(
     else:
         tokens = writer.begin("\n".join([*(piece for turn in turns for piece in turn), question]))
         notes = ("this model was not taught conversations: it goes on from what was written",)
-    saying = _saying(engine, asked, max(1, min(256, writer.room(tokens))))
+    room = writer.room(tokens)
+    saying = _saying(engine, asked, max(1, min(256, room)))
+    if saying.num_tokens > room:
+        raise Refusal(
+            400, f"{len(tokens):,} tokens are read and {saying.num_tokens:,} asked for; this model reads "
+            f"{len(tokens) + room:,} in all.", param="max_tokens", code="context_length_exceeded",
+        )  # fmt: skip
     return Prompted(tokens, None, Told(writer.rows, saying), notes, Spent())
 
 
