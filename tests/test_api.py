@@ -22,10 +22,11 @@ from beholder.types import Answer, UserError
 
 NAMED_APART = (
     "classify", "anomaly", "similarity", "describe", "answer", "complete", "generate", "inpaint", "edit", "train",
-    "evaluate",
+    "evaluate", "serve", "label",
 )  # fmt: skip
-RECIPES_ONLY = {"train", "evaluate"}
-"""`beholder.evaluate` is a package; its function is that of the recipe."""
+RECIPES_ONLY = {"train", "evaluate", "serve", "label"}
+"""`beholder.evaluate` and `beholder.serve` are packages, and the last two need the extra `serve`: their functions are
+those of the recipes."""
 FUNCTIONS = sorted(name for name in beholder.__all__ if name[0].islower())
 
 

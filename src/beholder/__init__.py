@@ -34,13 +34,14 @@ if TYPE_CHECKING:
         search,
         similarity,
         tune,
+        write,
     )
     from beholder.types import Answer, UserError
 
 __all__ = [
     "Answer", "UserError", "__version__", "adapt", "anomaly", "answer", "classify", "complete", "curate", "describe",
     "doctor", "edit", "export_to_huggingface", "generate", "inpaint", "load", "pick", "scale_law", "search",
-    "similarity", "tune",
+    "similarity", "tune", "write",
 ]  # fmt: skip
 
 

@@ -43,11 +43,13 @@ from beholder.tasks.similarity import similarity as _similarity
 from beholder.tasks.talk import answer as _answer
 from beholder.tasks.talk import describe as _describe
 from beholder.tasks.talk import open_talker
+from beholder.tasks.write import open_writer, write_on
 from beholder.types import Answer, UserError
 
 __all__ = [
     "adapt", "anomaly", "answer", "classify", "complete", "curate", "describe", "doctor", "edit",
     "export_to_huggingface", "generate", "inpaint", "load", "pick", "scale_law", "search", "similarity", "tune",
+    "write",
 ]  # fmt: skip
 
 
@@ -165,6 +167,30 @@ def anomaly(
     """Whether each image is unusual: `label` "unusual" or "usual", the distance as `score`, threshold and p-value in
     `details`. Arguments as for `classify`. Raises UserError when the model saw too few normal images."""
     return _ask(_anomaly, _own(model), images, device, threads, max_pixels)
+
+
+def write(
+    beginnings: str | Sequence[str],
+    model: Model,
+    tokens: int | None = None,
+    count: int = 1,
+    beams: int = 1,
+    temperature: float = 0.8,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    stop: Sequence[str] = (),
+    seed: int = 0,
+    device: str = "auto",
+    threads: int | None = None,
+) -> list[str]:
+    """What a language model writes after each beginning, `count` times; of one that was taught conversations, what it
+    answers. At most so many `tokens`, 100 or as many as fit if not given. With a `temperature` of 0 the likeliest word
+    is taken each time, or `beams` texts are followed; arguments else as for `describe`."""
+    saying = saying_of(beams, temperature, top_k, top_p, stop, seed)
+    loaded = load(model) if isinstance(model, str | Path) else model
+    writer = open_writer(loaded, pick_device(device, threads))
+    listed = [beginnings] if isinstance(beginnings, str) else list(beginnings)
+    return [text for _, text in write_on(writer, listed, saying, tokens=tokens, count=count)]
 
 
 def complete(

@@ -18,6 +18,7 @@ from beholder.data.texts import Text
 from beholder.models.gpt import GPT, GPTConfig
 from beholder.models.lvm import llama_trunk
 from beholder.objectives.next_token import NextToken
+from beholder.pretrained.huggingface.export import export_to_huggingface
 from beholder.recipes.describe import DescribeTraining
 from beholder.recipes.language import LanguageTraining, train_language
 from beholder.recipes.language.judge import MODEL, archiver_bits, frequency_nats, judge, nats_of
@@ -248,14 +249,26 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("asked", "told"),
         [
-            (["--model", "x"], "Write how the text begins"),
-            (["a", "--model", "x", "--count", "0"], "--count 0"),
-            (["a", "--model", "x", "--count", "2", "--temperature", "0"], "all are the same"),
+            ([], "Write how the text begins"),
+            (["a", "--count", "0"], "--count 0"),
+            (["a", "--count", "2", "--temperature", "0"], "all are the same"),
         ],
     )
-    def test_the_verb_tells_them(self, asked: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
-        assert main(["write", *asked]) == 2
+    def test_the_verb_tells_them(
+        self, asked: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = learn_words(["how many"], 300, 64)
+        export_to_huggingface(fresh(words.size), tmp_path / "m", kind="llama", words=words)
+        assert main(["write", *asked, "--model", str(tmp_path / "m"), "--device", "cpu"]) == 2
         assert told in capsys.readouterr().err
+
+    def test_python_writes_what_the_verb_writes(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        words = learn_words(["how many"], 300, 64)
+        export_to_huggingface(fresh(words.size), tmp_path / "m", kind="llama", words=words)
+        told = beholder.write(["how", "many"], tmp_path / "m", tokens=5, count=2, seed=3, device="cpu")
+        asked = ["write", "how", "many", "--model", str(tmp_path / "m"), "--tokens", "5", "--count", "2", "--seed", "3"]
+        assert main([*asked, "--device", "cpu", "--json"]) == 0
+        assert [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()] == told and len(told) == 4
 
     def test_what_writes_nothing_is_told(self) -> None:
         with pytest.raises(UserError, match="writes no text"):

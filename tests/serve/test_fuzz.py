@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from conftest import Address
 from hypothesis import HealthCheck, given, settings
+from serving import Address
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
 

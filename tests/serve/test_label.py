@@ -15,7 +15,7 @@ import httpx
 import numpy as np
 import pytest
 from bundles import random_bundle
-from conftest import picture, png
+from serving import picture, png
 
 from beholder.cli.main import main
 from beholder.data.decode import decode

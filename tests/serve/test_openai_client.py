@@ -11,8 +11,8 @@ import numpy as np
 import openai
 import pytest
 import torch
-from conftest import Address, data_url, picture, png
 from PIL import Image
+from serving import Address, data_url, picture, png
 
 from beholder.data.conversations import MARK
 from beholder.serve.served import Served

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Address, picture, png
+from serving import Address, picture, png
 
 playwright = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from beholder.inference.beams import search_beams
@@ -20,6 +20,7 @@ from beholder.tokenizers.text import Words
 from beholder.types import UserError
 
 _ENDLESS = 1 << 30
+_USUAL = 100
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,25 @@ class Writer:
         whole, _ = told.until(tokens)
         if len(whole) > len(said):
             yield whole[len(said) :]
+
+
+def write_on(
+    writer: Writer, beginnings: Sequence[str], saying: Saying, *, tokens: int | None = None, count: int = 1
+) -> Iterator[tuple[str, str]]:
+    """Each beginning, or question where the model was taught conversations, with what is written, `count` times; at
+    most so many `tokens`, 100 or as many as fit if not given. Raises UserError for no beginning, and for several where
+    nothing is drawn: all would be the same."""
+    if not beginnings:
+        raise UserError('Write how the text begins: beholder write "Once upon a time" --model runs/language')
+    if count < 1:
+        raise UserError(f"--count {count}: at least 1 is written.")
+    if count > 1 and saying.sampling is None:
+        raise UserError(f"--count {count}: without a temperature all are the same; add one, or leave --count out.")
+    for text in beginnings:
+        prompt = writer.ask(text) if writer.is_asked else writer.begin(text)
+        room = tokens if tokens is not None else max(1, min(_USUAL, writer.room(prompt)))
+        for written in writer.write([prompt] * count, replace(saying, num_tokens=room)):
+            yield text, written
 
 
 def open_writer(model: Bundle | Foreign | Part, device: Device) -> Writer:

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Address, data_url, picture, save_language
+from serving import Address, data_url, picture, save_language
 
 from beholder.cli.main import main
 from beholder.pretrained.load import load
