@@ -97,7 +97,7 @@ def save_clip(folder: Path) -> Path:
                           num_attention_heads=2, eos_token_id=words.special.end)  # fmt: skip
     vision = CLIPVisionConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
                               patch_size=32, image_size=224)  # fmt: skip
-    config = CLIPConfig.from_text_vision_configs(text, vision, projection_dim=512)
+    config = CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=512)
     CLIPModel(config).save_pretrained(folder)
     PreTrainedTokenizerFast(
         tokenizer_object=words.table, bos_token="<|startoftext|>", eos_token="<|endoftext|>", pad_token="<|endoftext|>"

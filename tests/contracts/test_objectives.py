@@ -110,7 +110,7 @@ def test_a_few_steps_make_it_smaller_without_collapse(make_objective: Callable, 
     assert reports[-1]["spread"] > 0.3
 
 
-SLOW_STEPS = {"teacher": 200, "masked": 200}
+SLOW_STEPS = {"teacher": 40, "masked": 70}
 LEAST_GAIN = 0.01
 
 
