@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from browsers import opened_browser
 from bundles import random_bundle
 from serving import picture, png
 
@@ -145,16 +145,11 @@ class TestTheServer:
 
 @pytest.mark.browser
 def test_pictures_are_labelled_by_keys(photos: Path, tmp_path: Path) -> None:
-    playwright = pytest.importorskip("playwright.sync_api")
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium on this machine")
     out = tmp_path / "t.csv"
     table, samples = open_table(photos, out, QUIET)
     bundle = random_bundle()
     shares = dict(zip(bundle.labels, np.array([0.25, 0.75]).tolist(), strict=True))
-    with serving(table, samples, ("good", "bad"), lambda place: shares) as url, playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+    with serving(table, samples, ("good", "bad"), lambda place: shares) as url, opened_browser() as browser:
         page = browser.new_page(viewport={"width": 390, "height": 800})
         wrong: list[str] = []
         page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -179,5 +174,4 @@ def test_pictures_are_labelled_by_keys(photos: Path, tmp_path: Path) -> None:
         page.wait_for_selector("#progress >> text=3 of 4")
         assert sorted(filter(None, (table.label_of(place) for place in range(4)))) == ["bad", "odd one", "odd one"]
         assert labels_of(photos, out)[table.keys[0]] == "bad"
-        browser.close()
         assert not wrong

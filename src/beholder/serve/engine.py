@@ -43,7 +43,6 @@ class Engine:
     ) -> None:  # fmt: skip
         self.config, self.lane, self._on_batch = config, Lane(), on_batch
         self.models = {one.name: self._ready(one) for one in models}
-        self.is_draining = False
 
     def find(self, name: str, ability: str | None = None) -> Ready:
         """Raises Refusal (404) for an unknown model, and for one that cannot do that, with what it can."""
