@@ -15,7 +15,7 @@ from beholder.models.clip import PRESETS, ImageTower
 from beholder.pretrained.load import load
 from beholder.runtime.device import Device
 from beholder.runtime.log import Log, counted
-from beholder.tasks.image_encoder import ImageEncoder, open_encoder
+from beholder.tasks.image_encoder import ImageEncoder, Unit, open_encoder
 from beholder.tokenizers.pixels import PixelConfig, prepare
 
 TRIED: tuple[Backend, ...] = (*QUICK, "compiled")
@@ -73,4 +73,4 @@ def _random_encoder() -> ImageEncoder:
         torch.manual_seed(0)
         tower = ImageTower(PRESETS[_SHAPE].image).eval()
     config = PixelConfig(size=_SIDE)
-    return ImageEncoder(lambda images: (prepare(images, config),), tower, F.normalize)
+    return ImageEncoder(lambda images: (prepare(images, config),), tower, Unit())

@@ -59,8 +59,8 @@ class ImageEncoder:
     """Decoded pictures (H W 3 bytes) to pixels: a tensor, or one a resolution."""
     network: nn.Module
     """Pixels to features; nearly all of the work."""
-    finish: Callable[[Float[Tensor, "B F"]], Float[Tensor, "B C"]]
-    """Features to points of length 1, in fp32."""
+    finish: nn.Module
+    """Features to points of length 1, in fp32: B F to B C."""
 
 
 def open_encoder(model: Foreign | Bundle | Part, device: Device) -> ImageEncoder:
@@ -71,10 +71,10 @@ def open_encoder(model: Foreign | Bundle | Part, device: Device) -> ImageEncoder
         return ImageEncoder(
             lambda images: tuple(to_pixels(model, images, device)),
             _Described(embedder),
-            lambda features: F.normalize(embedder.projection(features), dim=1),
+            nn.Sequential(embedder.projection, Unit()),
         )
     if isinstance(model.model, ViT):
-        network, finish = _Summary(model.model), F.normalize
+        network, finish = _Summary(model.model), Unit()
     else:
         network, finish = _tower(cast(nn.Module, open_space(model, device).model))
     pixels = model.need_pixels()
@@ -126,13 +126,29 @@ def _placing(encoder: ImageEncoder, prepared: Prepared) -> Callable[[Sequence[np
     return place
 
 
-def _tower(model: nn.Module) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+def _tower(model: nn.Module) -> tuple[nn.Module, nn.Module]:
     """Of a model of one space: what reads pixels, without what reads texts."""
     if isinstance(model, CLIP):
-        return model.image, F.normalize
+        return model.image, Unit()
     if isinstance(model, LockedPair):
-        return model.images, model.maps.encode_images
-    return _Encoded(model), F.normalize
+        return model.images, _Joined(cast(nn.Module, model.maps))
+    return _Encoded(model), Unit()
+
+
+class Unit(nn.Module):
+    """Rows of length 1."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return F.normalize(features, dim=1)
+
+
+class _Joined(nn.Module):
+    def __init__(self, maps: nn.Module) -> None:
+        super().__init__()
+        self.maps: Any = maps
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.maps.encode_images(features)
 
 
 class _Described(nn.Module):
