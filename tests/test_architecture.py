@@ -15,7 +15,7 @@ LINES = (
     {"tokenizers", "models", "objectives"},
     {"train", "inference", "backends", "pretrained"},
     {"tasks"},
-    {"evaluate", "serve"},
+    {"evaluate", "serve", "portable"},
     {"recipes"},
     {"api", "cli"},
 )

@@ -7,7 +7,7 @@ resampled first, then columns, with bytes in between; Pillow may average blocks 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, UInt8
@@ -17,6 +17,8 @@ from torch.nn import functional as F
 from beholder.tokenizers.pixels import PixelConfig
 from beholder.types import UserError
 
+Side = int | torch.SymInt
+"""A number of pixels, or a symbol that stands for it while a graph is written."""
 _ANTIALIASED = ("bilinear", "bicubic")
 
 
@@ -54,23 +56,23 @@ class PixelsInGraph(nn.Module):
             x = _middle(_middle(x, 2, (height - high) // 2, high), 3, (width - wide) // 2, wide)
         return (x - self.mean) / self.std
 
-    def _resample(self, x: Float[Tensor, "B 3 _ _"], size: tuple[int, int]) -> Float[Tensor, "B 3 _ _"]:
-        x = F.interpolate(x, size, mode=self.config.resampling, antialias=True, align_corners=False)
+    def _resample(self, x: Float[Tensor, "B 3 _ _"], size: tuple[Side, Side]) -> Float[Tensor, "B 3 _ _"]:
+        x = F.interpolate(x, cast(Any, size), mode=self.config.resampling, antialias=True, align_corners=False)
         return x.round().clamp(0.0, 255.0) if self.config.is_rounded else x
 
-    def _target(self, height: int, width: int) -> tuple[int, int]:
+    def _target(self, height: Side, width: Side) -> tuple[Side, Side]:
         """As `pixels.target`, without asking which side is the shorter: the quotient of the longer is at least one."""
         if self.config.fit == "stretch":
             return _pair(self.config.size)
         short = self.config.size
         assert isinstance(short, int)
-        longest: Any = torch.sym_max  # of whole numbers, or of symbols that stand for them
+        longest: Any = torch.sym_max
         return longest(short, short * height // width), longest(short, short * width // height)
 
 
-def _middle(x: Float[Tensor, "B 3 _ _"], dim: int, begin: int, length: int) -> Float[Tensor, "B 3 _ _"]:
+def _middle(x: Float[Tensor, "B 3 _ _"], dim: int, begin: Side, length: int) -> Float[Tensor, "B 3 _ _"]:
     """By places, since a view of an unknown shape makes the exporter assume the example's."""
-    return x.index_select(dim, torch.arange(length, device=x.device) + begin)
+    return x.index_select(dim, torch.arange(length, device=x.device).add(begin))
 
 
 def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
