@@ -35,6 +35,7 @@ VERBS = {
     "label": "A page on which pictures get classes, one key each.",
     "pick": "Which images to label first.",
     "curate": "Set broken images aside and list duplicates, conflicts and odd ones.",
+    "distil": "A small model that says what a large one says, and what that costs.",
     "export": "A model in a form that other programs run, checked before it is kept.",
     "serve": "Models behind an address that OpenAI's clients speak, with a page to try them.",
     "doctor": "What this machine has and what will be used.",

@@ -24,6 +24,7 @@ def serve(
     seconds: float = 120.0,
     per_minute: int = 0,
     remote_images: bool = False,
+    replicas: int = 0,
     device: Device = "auto",
     threads: Threads = None,
     json: Json = False,
@@ -67,6 +68,9 @@ def serve(
         Requests of a key, or of an address without keys; 0: any number.
     remote_images
         Fetch images from addresses that requests name; private addresses never.
+    replicas
+        Above 0: so many processes on a Ray cluster, or on one of this machine's own, with one thread each or --threads;
+        needs beholder[scale].
     """
     from beholder.runtime.log import Log
     from beholder.serve.settings import ServeConfig
@@ -81,5 +85,5 @@ def serve(
         batch_size, batch_wait, most_waiting, most_rows, most_bytes, most_pixels, most_images, most_tokens, seconds,
         per_minute, remote_images,
     )  # fmt: skip
-    run(models, host=host, port=port, search=search, config=config, key_file=key_file, device=device, threads=threads,
-        log=Log(as_json=json))  # fmt: skip
+    run(models, host=host, port=port, search=search, config=config, key_file=key_file, replicas=replicas,
+        device=device, threads=threads, log=Log(as_json=json))  # fmt: skip

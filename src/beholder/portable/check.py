@@ -52,15 +52,21 @@ class Comparison:
 
 
 def compare(
-    original: Said, export: Said, threshold: float | None, classes: Sequence[int | None] | None = None
+    original: Said,
+    export: Said,
+    threshold: float | None,
+    classes: Sequence[int | None] | None = None,
+    own_threshold: float | None = None,
 ) -> Comparison:
-    """`classes` are what is right, by number; None for pictures without a label."""
+    """`classes` are what is right, by number; None for pictures without a label. `own_threshold` of the unusual is the
+    second model's, where it is another."""
     distances = {name: _relative(np.asarray(export[name]), np.asarray(original[name])) for name in original}
     changed = np.zeros(len(next(iter(original.values()))), bool)
     if PROBABILITIES in original:
         changed |= original[PROBABILITIES].argmax(1) != export[PROBABILITIES].argmax(1)
     if DISTANCE in original and threshold is not None:
-        changed |= (original[DISTANCE] > threshold) != (export[DISTANCE] > threshold)
+        own = threshold if own_threshold is None else own_threshold
+        changed |= (original[DISTANCE] > threshold) != (export[DISTANCE] > own)
     was_right = is_right = None
     if classes is not None and PROBABILITIES in original:
         known = np.array([one is not None for one in classes])

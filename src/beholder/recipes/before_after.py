@@ -127,7 +127,7 @@ def choose_pictures(
     judged = [sample for sample in samples if part is None or sample.split == part]
     others = [sample for sample in samples if part is not None and sample.split != part]
     if part is None or not others:
-        num_others = min(num_others, len(judged) // 2)
+        num_others = min(num_others, len(judged) - max(_FEWEST, len(judged) // 4))
         others, judged = judged[:num_others], judged[num_others:]
     kept = Pictures(tuple(judged[:MOST_JUDGED]), tuple(others), np.zeros((1, 1, 3), np.uint8), limits)
     first = next((image for _, image in decoded(kept.judged, limits)), None)
@@ -151,9 +151,14 @@ def decoded(samples: Sequence[Sample], limits: Limits) -> Iterator[tuple[Sample,
 
 
 def compare_on(
-    pictures: Pictures, original: Exportable, new: Callable[[Sequence[np.ndarray]], Said], log: Log
+    pictures: Pictures,
+    original: Exportable,
+    new: Callable[[Sequence[np.ndarray]], Said],
+    log: Log,
+    own_threshold: float | None = None,
 ) -> Comparison:
-    """Both asked about all judged pictures that can be read."""
+    """Both asked about all judged pictures that can be read; `own_threshold` of the unusual is the new one's, where it
+    is another."""
     said, answered, numbers = list[Said](), list[Said](), list[int | None]()
     with log.progress("Compare", len(pictures.judged)) as advance:
         for batch in _batches(decoded(pictures.judged, pictures.limits)):
@@ -163,7 +168,7 @@ def compare_on(
             numbers += [None if one.label is None else original.labels.index(one.label) for one, _ in batch]
             advance(len(batch))
     has_labels = any(number is not None for number in numbers)
-    return compare(_joined(said), _joined(answered), original.threshold, numbers if has_labels else None)
+    return compare(_joined(said), _joined(answered), original.threshold, numbers if has_labels else None, own_threshold)
 
 
 def _time_row(name: str, before: float, after: float) -> tuple[str, str, str, str]:

@@ -16,6 +16,7 @@ from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.load import load
 from beholder.pretrained.part_folder import Part
+from beholder.recipes.ray_cluster import connect
 from beholder.runtime.device import Device, pick_device
 from beholder.tasks.embed import BATCH_SIZE
 from beholder.tasks.image_encoder import PLAIN, Way, first_samples, hasten
@@ -69,7 +70,8 @@ def embed_on_ray(
         raise UserError("--ray needs a model that its workers can load; give the name or the folder of one.")
     if not samples:
         return
-    ray = _start()
+    ray = connect("--ray", "data")
+    ray.data.DataContext.get_current().enable_progress_bars = False
     is_gpu = device.torch_device.type == "cuda"
     num_workers = max(1, int(ray.cluster_resources().get("GPU" if is_gpu else "CPU", 1)))
     place = str(Path(model).absolute()) if Path(model).exists() else str(model)
@@ -94,17 +96,3 @@ def embed_on_ray(
 def _anywhere(sample: Sample) -> Sample:
     """Found from any working directory."""
     return sample if sample.path is None else replace(sample, path=sample.path.absolute())
-
-
-def _start() -> Any:
-    """Ray, connected and quiet."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray  # pyright: ignore[reportMissingImports]
-        import ray.data  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise UserError("--ray needs Ray Data; pip install 'beholder[scale]'.") from error
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False, logging_level="error")
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    return ray

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from fastapi import FastAPI
 from torch import Tensor
 
 from beholder.data.decode import Limits, Unreadable, decode
@@ -23,6 +24,7 @@ from beholder.pretrained.load import load
 from beholder.pretrained.part_folder import need_whole
 from beholder.recipes.photo_index import Origin, choose_place, update_index
 from beholder.recipes.rows_of_pictures import as_png
+from beholder.recipes.serve_on_ray import run_on_ray
 from beholder.runtime.device import Device, pick_device
 from beholder.runtime.files import refuse_inside
 from beholder.runtime.log import Log
@@ -48,26 +50,49 @@ def serve(
     search: str | Path | None = None,
     config: ServeConfig | None = None,
     key_file: str | Path | None = None,
+    replicas: int = 0,
     device: str = "auto",
     threads: int | None = None,
     log: Log | None = None,
 ) -> None:
     """Serve these models, by name or folder, until the process is asked to stop. `search` is a folder of pictures that
     are searched by the first model that places images and texts, or images alone; `key_file` has the keys that clients
-    may send, one a line.
+    may send, one a line. With `replicas` above 0 so many processes of a Ray cluster answer, with `threads` each, or
+    one.
 
     Raises UserError for a model that answers nothing, two of one name, and a port that is taken.
     """
     log = log or Log(quiet=True)
     keys = read_keys(None if key_file is None else Path(key_file))
-    picked = pick_device(device, threads)
-    served = open_all(models, picked, None if search is None else Path(search), log)
+    picked, config = pick_device(device, threads), config or ServeConfig()
+    photos = None if search is None else Path(search)
+    served = open_all(models, picked, photos, log)
     listener = listen(host, port)
     if host not in _LOOPBACK and not keys:
         log.warn(f"--host {host} lets others ask, and no keys are asked for; give --key-file, or serve on 127.0.0.1")
+    if replicas:
+        port = listener.getsockname()[1]
+        listener.close()
+        del served  # which has made the index of searched pictures, and told what is wrong
+        searched = None if photos is None else photos.absolute()
+        open_app = functools.partial(open_application, photos=searched, config=config, keys=keys, device=device)
+        run_on_ray(
+            open_app, models, replicas, host=host, port=port, config=config, threads=threads,
+            is_gpu=picked.torch_device.type == "cuda", log=log,
+        )  # fmt: skip
+        return
     shown = f"[{host}]" if ":" in host else host
     log.stage("Address", f"http://{shown}:{listener.getsockname()[1]}")
-    run(build_app(served, picked, config or ServeConfig(), keys), listener)
+    run(build_app(served, picked, config, keys), listener)
+
+
+def open_application(
+    models: Sequence[str | Path], *, photos: Path | None, config: ServeConfig, keys: Sequence[str], device: str,
+    threads: int | None,
+) -> FastAPI:  # fmt: skip
+    """The application with its models, in a process that has nothing yet."""
+    picked = pick_device(device, threads)
+    return build_app(open_all(models, picked, photos, Log(quiet=True)), picked, config, keys)
 
 
 def open_all(models: Sequence[str | Path], device: Device, photos: Path | None, log: Log) -> list[Served]:

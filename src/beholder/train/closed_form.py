@@ -90,3 +90,24 @@ def _assemble(
             linear.weight.copy_(weight * weight.shape[1] ** 0.5)  # which the maps divide by
             linear.bias.zero_()
     return maps.eval().requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """y = ((x - mean) / scale) weight^T + bias."""
+
+    mean: Float[Tensor, " F"]
+    scale: Float[Tensor, " F"]
+    weight: Float[Tensor, "D F"]
+    bias: Float[Tensor, " D"]
+
+    def __call__(self, x: Float[Tensor, "B F"]) -> Float[Tensor, "B D"]:
+        return ((x.double() - self.mean) / self.scale) @ self.weight.T + self.bias
+
+
+def ridge(features: Decomposed, targets: Float[Tensor, "n D"], strength: float) -> Affine:
+    """Targets by least squares from standardised features, with a penalty of `strength` times the number of rows."""
+    bias = targets.double().mean(0)
+    shrunk = features.sizes / (features.sizes.square() + strength)
+    weight = features.axes.T @ (shrunk[:, None] * (features.rows.T @ (targets.double() - bias)))
+    return Affine(features.mean, features.scale, weight.T / len(targets) ** 0.5, bias)
