@@ -20,7 +20,7 @@ _DRAIN_SECONDS = 30
 class PromptProtocol(H11Protocol):
     """Closes a connection whose first request has no whole head in time: idle ones would use up all files."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         asyncio.get_running_loop().call_later(_SECONDS_TO_ASK, self._close_if_silent)
 
@@ -52,5 +52,6 @@ def server_of(app: FastAPI) -> uvicorn.Server:
     settings: dict[str, Any] = {
         "log_level": "warning", "access_log": False, "server_header": False, "timeout_keep_alive": 30,
         "timeout_graceful_shutdown": _DRAIN_SECONDS, "http": PromptProtocol, "lifespan": "on", "ws": "none",
+        "loop": "asyncio",  # whether or not another library has brought uvloop
     }  # fmt: skip
     return uvicorn.Server(uvicorn.Config(app, **settings))
