@@ -37,11 +37,9 @@ class Distil:
             raise UserError(f"--student {self.student}: choose {', '.join(SIDES)}.")
         if parse_budget(self.budget).is_none:
             raise UserError(f"--budget {self.budget}: nothing is learned in no time; give 5m, or '400 steps'.")
-        if self.pictures < FEWEST or self.views < self.pictures:
-            raise UserError(
-                f"--pictures {self.pictures}, --views {self.views}: give {FEWEST} pictures or more, and as many views "
-                "or more."
-            )
-        if self.batch_size < 1 or self.lr <= 0:
-            raise UserError(f"--batch-size {self.batch_size}, --lr {self.lr:g}: give numbers above 0.")
+        if self.pictures < FEWEST:
+            raise UserError(f"--pictures {self.pictures}: give {FEWEST} pictures or more.")
+        if min(self.views, self.batch_size) < 1 or self.lr <= 0:
+            told = f"--views {self.views}, --batch-size {self.batch_size}, --lr {self.lr:g}"
+            raise UserError(f"{told}: give numbers above 0.")
         return self
