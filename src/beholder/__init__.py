@@ -23,8 +23,10 @@ if TYPE_CHECKING:
         complete,
         curate,
         describe,
+        distil,
         doctor,
         edit,
+        export,
         export_to_huggingface,
         generate,
         inpaint,
@@ -40,8 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer", "UserError", "__version__", "adapt", "anomaly", "answer", "classify", "complete", "curate", "describe",
-    "doctor", "edit", "export_to_huggingface", "generate", "inpaint", "load", "pick", "scale_law", "search",
-    "similarity", "tune", "write",
+    "distil", "doctor", "edit", "export", "export_to_huggingface", "generate", "inpaint", "load", "pick",
+    "scale_law", "search", "similarity", "tune", "write",
 ]  # fmt: skip
 
 

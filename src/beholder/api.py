@@ -19,7 +19,9 @@ from beholder.pretrained.load import load, load_own
 from beholder.pretrained.part_folder import MASKED, SENTENCES, TEXT_TO_IMAGE, Part, need_whole, open_part
 from beholder.recipes.adapt import adapt
 from beholder.recipes.curate import curate
+from beholder.recipes.distil.run import distil
 from beholder.recipes.doctor import doctor
+from beholder.recipes.export import export
 from beholder.recipes.pick import pick
 from beholder.recipes.scale_law import scale_law
 from beholder.recipes.search import search
@@ -47,9 +49,9 @@ from beholder.tasks.write import open_writer, write_on
 from beholder.types import Answer, UserError
 
 __all__ = [
-    "adapt", "anomaly", "answer", "classify", "complete", "curate", "describe", "doctor", "edit",
-    "export_to_huggingface", "generate", "inpaint", "load", "pick", "scale_law", "search", "similarity", "tune",
-    "write",
+    "adapt", "anomaly", "answer", "classify", "complete", "curate", "describe", "distil", "doctor",
+    "edit", "export", "export_to_huggingface", "generate", "inpaint", "load", "pick", "scale_law",
+    "search", "similarity", "tune", "write",
 ]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from beholder.data.augment import AugmentConfig, augment
 from beholder.objectives.distillation import Distillation
 from beholder.pretrained.bundle import Bundle, load_bundle
 from beholder.recipes.distil.run import distil
-from beholder.recipes.distil.settings import SIDES, Distil
+from beholder.recipes.distil.settings import SIDES
 from beholder.recipes.distil.student import as_projection, move_levels
 from beholder.recipes.distil.views import cutting
 from beholder.tasks.classify import classify
@@ -47,8 +47,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(teacher: Path, photos: Path, out: Path, steps: int = 6, **changed: Any) -> dict[str, Any]:
-    settings = Distil("tiny", f"{steps} steps", views=120, batch_size=8)
-    return distil(teacher, data=photos, out=out, labels="auto", settings=settings, threads=1, **changed)
+    return distil(
+        teacher, data=photos, out=out, student="tiny", labels="auto", budget=f"{steps} steps", views=120, batch_size=8,
+        threads=1, **changed,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

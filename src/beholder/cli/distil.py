@@ -10,6 +10,7 @@ from beholder.cli.options import Device, Json, MaxPixels, Threads
 
 def distil(
     teacher: Path,
+    /,
     *,
     data: Path,
     out: Path,
@@ -51,14 +52,12 @@ def distil(
         Pictures and cuttings of them that the teacher is asked about; at most four a picture.
     """
     from beholder.recipes.distil.run import distil as run
-    from beholder.recipes.distil.settings import Distil
     from beholder.runtime.log import Log
 
     log = Log(as_json=json)
-    settings = Distil(student, budget, pictures, views, batch_size, lr)
     found = run(
-        teacher, data=data, out=out, labels=labels, settings=settings, seed=seed, device=device, threads=threads,
-        max_pixels=max_pixels, log=log,
+        teacher, data=data, out=out, student=student, labels=labels, budget=budget, pictures=pictures, views=views,
+        batch_size=batch_size, lr=lr, seed=seed, device=device, threads=threads, max_pixels=max_pixels, log=log,
     )  # fmt: skip
     if json:
         log.result(found, "")

@@ -10,6 +10,7 @@ from beholder.cli.options import Json, MaxPixels, Threads
 
 def export(
     model: str,
+    /,
     *,
     format: Literal["onnx", "openvino", "program"],
     data: Path,
@@ -57,7 +58,7 @@ def export(
     log = Log(as_json=json)
     found = run(
         model, format=format, data=data, out=out, precision=precision, labels=labels,
-        names=() if names is None else names.split(","), may_lose=may_lose, may_differ=may_differ, threads=threads,
+        names=None if names is None else names.split(","), may_lose=may_lose, may_differ=may_differ, threads=threads,
         max_pixels=max_pixels, log=log,
     )  # fmt: skip
     if json:

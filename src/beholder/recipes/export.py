@@ -38,7 +38,7 @@ def export(
     out: str | Path,
     precision: Precision = "fp32",
     labels: str | Path | None = None,
-    names: Sequence[str] = (),
+    names: Sequence[str] | None = None,
     may_lose: float = MAY_LOSE,
     may_differ: float | None = None,
     threads: int | None = None,
@@ -63,7 +63,8 @@ def export(
         raise UserError(f"--out {out} is there already; name a new folder.")
     refuse_inside(out, data)
     device = pick_device("cpu", threads)
-    original = open_exportable(load(model), [name.strip() for name in names], device)
+    listed = [name.strip() for name in names or ()]
+    original = open_exportable(load(model), listed, device)
     log.stage("Model", f"{model}: gives {', '.join(original.outputs)}")
     pictures = choose_pictures(data, labels, original.labels, Limits(max_pixels), NUM_EXAMPLES, log)
     title = f"{format} {precision}"
@@ -74,7 +75,7 @@ def export(
             folder.mkdir()
             log.stage("Write", f"{format} in {precision}, which takes up to some minutes")
             _write(original, found, precision, pictures, folder, {"source": str(model), "format": format})
-            checked = _check(original, folder, pictures, device.num_threads, str(model), list(names), log)
+            checked = _check(original, folder, pictures, device.num_threads, str(model), listed, log)
             log.line(checked.table(title))
             _refuse(checked.comparison, bound, may_lose, title)
             results = {

@@ -24,7 +24,7 @@ from beholder.pretrained.bundle import Bundle, load_bundle
 from beholder.pretrained.load import load_own
 from beholder.recipes.before_after import BeforeAfter, Pictures, Weight, choose_pictures, compare_on, decoded
 from beholder.recipes.code_training import fit_stage, plan_for, steps_for
-from beholder.recipes.distil.settings import FEWEST, SIDES, Distil
+from beholder.recipes.distil.settings import FEWEST, SIDES, Distil, Student
 from beholder.recipes.distil.student import (
     Mapped,
     StudentNetwork,
@@ -63,8 +63,13 @@ def distil(
     *,
     data: str | Path,
     out: str | Path,
+    student: Student = "small",
     labels: str | Path | None = None,
-    settings: Distil | None = None,
+    budget: str = "5m",
+    pictures: int = 4096,
+    views: int = 4096,
+    batch_size: int = 32,
+    lr: float = 3e-4,
     seed: int = 0,
     device: str = "auto",
     threads: int | None = None,
@@ -79,27 +84,27 @@ def distil(
     model, and for fewer than 40 pictures to learn from.
     """
     log, out, data = log or Log(quiet=True), Path(out), Path(data)
-    settings = (settings or Distil()).check()
+    settings = Distil(student, budget, pictures, views, batch_size, lr).check()
     refuse_inside(out, data)
     bundle = load_own(teacher)
     picked, limits = pick_device(device, threads), Limits(max_pixels)
     asked = {"recipe": "distil", "teacher": str(teacher), "data": str(data), "labels": str(labels), "seed": seed}
     with RunFolder.open(out, {**asked, **to_json(settings)}) as run:
         original = open_exportable(bundle, (), pick_device("cpu", threads))
-        pictures = choose_pictures(data, labels, original.labels, limits, settings.pictures, log)
+        chosen = choose_pictures(data, labels, original.labels, limits, settings.pictures, log)
         sitting = Sitting(data, settings, seed, run, picked, limits, log)
-        lesson = _prepare(sitting, bundle, pictures)
+        lesson = _prepare(sitting, bundle, chosen)
         network, told = _teach(sitting, bundle, lesson)
-        student = build_student(bundle, network, SIDES[settings.student], "")
-        student.facts.update(made_by=f"beholder {VERSION} distil", teacher=str(teacher))
-        if student.model.usual is not None:
+        made = build_student(bundle, network, SIDES[settings.student], "")
+        made.facts.update(made_by=f"beholder {VERSION} distil", teacher=str(teacher))
+        if made.model.usual is not None:
             said = network.projection(describe_all(network, lesson.asked.pixels, bundle.pixels, picked))
-            move_levels(student, said, lesson.asked.embeddings)
+            move_levels(made, said, lesson.asked.embeddings)
         model = out / "model"
         with told_kindly(out):
-            student.save(model)
-        compared = _compare(original, str(teacher), model, pictures, picked.num_threads, log)
-        title = f"student, {settings.student}"
+            made.save(model)
+        compared = _compare(original, str(teacher), model, chosen, picked.num_threads, log)
+        title = f"student, {student}"
         log.line(compared.table(title))
         with told_kindly(out):
             write_text(model / "README.md", _card(str(teacher), settings, told, compared.table(title), compared))
