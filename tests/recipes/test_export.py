@@ -81,7 +81,7 @@ def test_an_export_says_what_the_original_says(
         given = pictures(count, side)
         comparison = compare(original.ask(given), ask(np.stack(given)), original.threshold)
         assert comparison.distance <= {"fp32": 0.02, "bf16": 0.1, "int8": 0.5}[precision]
-    assert found["num_pictures"] == 12 and found["accuracies"] is not None
+    assert found["num_pictures"] == 6 and found["accuracies"] is not None
     assert json.loads((out / "check.json").read_text()) == json.loads(json.dumps(found))
     assert {"model.json", "model.py", "run.py", "README.md", "check.json"} <= {path.name for path in out.iterdir()}
 
