@@ -27,10 +27,14 @@ def random_network(seed: int = 0) -> EfficientNetLite:
     return network.eval()
 
 
-def random_bundle(seed: int = 0, labels: tuple[str, ...] = ("left", "right"), num_levels: int = 40) -> Bundle:
-    """Two backbones side by side, two resolutions, a kernel head (without labels none) and levels (0 for none)."""
-    networks = [random_network(seed), random_network(seed + 1)]
-    embedder = EmbedderConfig(tuple(specify(network) for network in networks), (32, 48), 6)
+def random_bundle(
+    seed: int = 0, labels: tuple[str, ...] = ("left", "right"), num_levels: int = 40, *, is_small: bool = False
+) -> Bundle:
+    """Two backbones side by side, two resolutions, a kernel head (without labels none) and levels (0 for none); a small
+    one has one backbone and one resolution."""
+    networks = [random_network(seed + number) for number in range(1 if is_small else 2)]
+    resolutions = (32,) if is_small else (32, 48)
+    embedder = EmbedderConfig(tuple(specify(network) for network in networks), resolutions, 6)
     head = HeadConfig("kernel", len(labels), 9) if labels else HeadConfig()
     model = DomainModel(DomainConfig(embedder, head, num_levels)).eval()
     for own, network in zip(model.embedder.backbones, networks, strict=True):

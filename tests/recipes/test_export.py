@@ -71,6 +71,9 @@ def test_an_export_says_what_the_original_says(
     model: Path, photos: Path, tmp_path: Path, name: FormatName, precision: Any
 ) -> None:
     out = tmp_path / "out"
+    if name == "executorch":  # whose writer takes half a minute for each network
+        model = tmp_path / "small"
+        random_bundle(labels=CLASSES, is_small=True).save(model)
     found = export(
         model, format=name, precision=precision, data=photos, labels="auto", out=out, may_differ=0.5, may_lose=100,
         threads=1,
@@ -111,7 +114,7 @@ def test_the_program_beside_it_needs_onnxruntime_and_numpy_alone(model: Path, ph
         assert isinstance(answer["unusual"], bool)
 
 
-@pytest.mark.parametrize("name", ["onnx", "openvino", "program"])
+@pytest.mark.parametrize("name", ["onnx", "openvino", "executorch", "program"])
 def test_a_model_of_images_and_texts_becomes_a_classifier_of_names(
     photos: Path, tmp_path: Path, name: FormatName
 ) -> None:

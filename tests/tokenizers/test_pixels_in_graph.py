@@ -28,21 +28,24 @@ def smooth(height: int, width: int, seed: int) -> np.ndarray:
     return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
 
 
-@settings(deadline=None, max_examples=25, derandomize=True)
-@given(st.sampled_from(CONFIGS), st.integers(20, 190), st.integers(20, 190), st.integers(0, 99))
-def test_it_is_within_two_grey_levels_of_pillow(config: PixelConfig, height: int, width: int, seed: int) -> None:
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(st.sampled_from(CONFIGS), st.booleans(), st.integers(20, 190), st.integers(20, 190), st.integers(0, 99))
+def test_it_is_within_two_grey_levels_of_pillow(
+    config: PixelConfig, by_products: bool, height: int, width: int, seed: int
+) -> None:
     picture = smooth(height, width, seed)
-    ours = PixelsInGraph(config)(torch.from_numpy(picture.copy())[None])
+    ours = PixelsInGraph(config, by_products)(torch.from_numpy(picture.copy())[None])
     expected = prepare([picture], config)
     assert ours.shape == expected.shape
     grey_level = 1 / (config.divisor * torch.tensor(config.std)).view(1, 3, 1, 1)
     assert float(((ours - expected).abs() / grey_level).max()) <= 2.001
 
 
+@pytest.mark.parametrize("by_products", [False, True])
 @pytest.mark.parametrize("config", CONFIGS)
-def test_one_exported_program_takes_every_size_and_number(config: PixelConfig) -> None:
+def test_one_exported_program_takes_every_size_and_number(config: PixelConfig, by_products: bool) -> None:
     dynamic = torch.export.Dim.DYNAMIC
-    plain = PixelsInGraph(config)
+    plain = PixelsInGraph(config, by_products)
     example = torch.zeros(2, 96, 80, 3, dtype=torch.uint8)
     sizes = {"pictures": {0: dynamic, 1: dynamic, 2: dynamic}}
     program = torch.export.export(plain, (example,), dynamic_shapes=sizes).module()

@@ -12,7 +12,7 @@ def export(
     model: str,
     /,
     *,
-    format: Literal["onnx", "openvino", "program"],
+    format: Literal["onnx", "openvino", "executorch", "program"],
     data: Path,
     out: Path,
     precision: Literal["fp32", "bf16", "int8"] = "fp32",
@@ -34,7 +34,7 @@ def export(
         A model folder of adapt, or a model that reads pictures: embedded, its folder, or its name on the Hugging Face
         hub.
     format
-        onnx for ONNX Runtime, openvino, or program for torch alone.
+        onnx for ONNX Runtime, openvino, executorch for phones, or program for torch alone.
     data
         A folder or table of pictures on which the export is compared with the original; 8 bits take their ranges from
         others of them.

@@ -71,9 +71,9 @@ class Exportable:
 class Preprocessing(nn.Module):
     """Pictures of one size as bytes (B H W 3) to what the network reads."""
 
-    def __init__(self, configs: Sequence[PixelConfig]) -> None:
+    def __init__(self, configs: Sequence[PixelConfig], by_products: bool = False) -> None:
         super().__init__()
-        self.sizes = nn.ModuleList(PixelsInGraph(config) for config in configs)
+        self.sizes = nn.ModuleList(PixelsInGraph(config, by_products) for config in configs)
 
     def forward(self, pictures: UInt8[Tensor, "B H W 3"]) -> tuple[Float[Tensor, "B 3 _ _"], ...]:
         return tuple(one(pictures) for one in self.sizes)

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from beholder.backends.outputs import Precision
 from beholder.portable import runners
+from beholder.portable.executorch_file import write_executorch
 from beholder.portable.exportable import Exportable
 from beholder.portable.onnx_file import write_onnx
 from beholder.portable.openvino_file import write_openvino
 from beholder.portable.program_file import write_program
 from beholder.types import UserError
 
-FormatName = Literal["onnx", "openvino", "program"]
+FormatName = Literal["onnx", "openvino", "executorch", "program"]
 MODEL, RUN = "model.py", "run.py"
 """Programs that are written beside the model."""
 
@@ -37,6 +38,8 @@ class Format:
     """What running needs."""
     runner: str
     """Name of the program that is written as `model.py`."""
+    extra: str = "fast"
+    """Of beholder, with the libraries."""
 
 
 FORMATS: dict[FormatName, Format] = {
@@ -53,6 +56,17 @@ FORMATS: dict[FormatName, Format] = {
         {},
         "openvino numpy",
         "openvino.py",
+    ),
+    "executorch": Format(
+        write_executorch,
+        {"fp32": ("executorch",)},
+        {
+            "bf16": "XNNPACK has no products in bfloat16",
+            "int8": "XNNPACK refuses convolutions of the embedded backbone in 8 bits; onnx has int8 for phones",
+        },
+        "executorch torch numpy",
+        "executorch.py",
+        extra="phone",
     ),
     "program": Format(
         write_program,
@@ -77,7 +91,7 @@ def check_format(name: FormatName, precision: Precision) -> Format:
     if missing:
         raise UserError(
             f"--format {name} in {precision} needs {' and '.join(missing)}, which is not installed: "
-            "pip install 'beholder[fast]'."
+            f"pip install 'beholder[{found.extra}]'."
         )
     return found
 

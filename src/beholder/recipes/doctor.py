@@ -29,6 +29,7 @@ EXTRAS = {
     "medical": ("pydicom",),
     "examples": ("elpv_dataset",),
     "fast": ("onnx", "onnxscript", "onnxruntime", "openvino", "nncf"),
+    "phone": ("executorch",),
     "scale": ("ray",),
 }
 _NUM_IMAGES = 8

@@ -46,8 +46,8 @@ def export(
     log: Log | None = None,
 ) -> dict[str, Any]:
     """Write a model that reads pictures (of `adapt`, of images and texts, or an image encoder by its name) as "onnx",
-    "openvino" or torch's "program", in "fp32", "bf16" or "int8", with preprocessing inside and two programs beside it
-    that ask it without beholder. `names` make a classifier of a model of images and texts.
+    "openvino", "executorch" or torch's "program", in "fp32", "bf16" or "int8", with preprocessing inside and
+    two programs beside it that ask it without beholder. `names` make a classifier of a model of images and texts.
 
     It is asked about pictures of `data` beside the original: it is refused when outputs differ by more than
     `may_differ` (a share, see `MAY_DIFFER`), and, where `labels` are given ("auto" or a table), when more than

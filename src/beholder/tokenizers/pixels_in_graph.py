@@ -7,7 +7,7 @@ resampled first, then columns, with bytes in between; Pillow may average blocks 
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import torch
 from jaxtyping import Float, UInt8
@@ -15,22 +15,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from beholder.tokenizers.pixels import PixelConfig
+from beholder.tokenizers.resampling_matrix import Resampling, resampling_matrix
 from beholder.types import UserError
 
 Side = int | torch.SymInt
 """A number of pixels, or a symbol that stands for it while a graph is written."""
-_ANTIALIASED = ("bilinear", "bicubic")
+_ANTIALIASED = get_args(Resampling)
 
 
 class PixelsInGraph(nn.Module):
-    """Pictures of one size as bytes, to what a network reads.
+    """Pictures of one size as bytes, to what a network reads. `by_products` resamples with products of matrices alone.
 
     Raises UserError for a configuration that graphs have no operations for.
     """
 
-    def __init__(self, config: PixelConfig) -> None:
+    def __init__(self, config: PixelConfig, by_products: bool = False) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.by_products = config, by_products
         if config.fit != "none" and config.resampling not in _ANTIALIASED:
             raise UserError(
                 f"This model resamples pictures with {config.resampling!r}, which exported graphs do not know (they "
@@ -50,27 +51,35 @@ class PixelsInGraph(nn.Module):
     def forward(self, pictures: UInt8[Tensor, "B H W 3"]) -> Float[Tensor, "B 3 _ _"]:
         x = pictures.permute(0, 3, 1, 2).float().contiguous()
         height, width = self._target(x.shape[2], x.shape[3])
-        x = self._resample(self._resample(x, (x.shape[2], width)), (height, width))
-        if self.config.crop is not None:
-            high, wide = _pair(self.config.crop)
-            x = _middle(_middle(x, 2, (height - high) // 2, high), 3, (width - wide) // 2, wide)
+        crop = (None, None) if self.config.crop is None else _pair(self.config.crop)
+        for dim, length, kept in ((3, width, crop[1]), (2, height, crop[0])):
+            x = self._resample(x, dim, length, kept)
+            x = x.round().clamp(0.0, 255.0) if self.config.is_rounded else x
         return (x - self.mean) / self.std
 
-    def _resample(self, x: Float[Tensor, "B 3 _ _"], size: tuple[Side, Side]) -> Float[Tensor, "B 3 _ _"]:
-        x = F.interpolate(x, cast(Any, size), mode=self.config.resampling, antialias=True, align_corners=False)
-        return x.round().clamp(0.0, 255.0) if self.config.is_rounded else x
+    def _resample(
+        self, x: Float[Tensor, "B 3 _ _"], dim: int, length: Side, kept: int | None
+    ) -> Float[Tensor, "B 3 _ _"]:
+        """To `length`, of which the middle is kept."""
+        how, begin = cast(Resampling, self.config.resampling), 0 if kept is None else (length - kept) // 2
+        if self.by_products:
+            matrix = resampling_matrix(x.shape[dim], length, how, begin, length if kept is None else kept)
+            return matrix @ x if dim == 2 else x @ matrix.T
+        size: Any = (length, x.shape[3]) if dim == 2 else (x.shape[2], length)
+        x = F.interpolate(x, size, mode=how, antialias=True, align_corners=False)
+        return x if kept is None else _part(x, dim, begin, kept)
 
-    def _target(self, height: Side, width: Side) -> tuple[Side, Side]:
-        """As `pixels.target`, without asking which side is the shorter: the quotient of the longer is at least one."""
+    def _target(self, height: Any, width: Any) -> tuple[Any, Any]:
+        """As `pixels.target`, in sums, products and quotients, which is all that every runtime knows of sizes."""
         if self.config.fit == "stretch":
             return _pair(self.config.size)
         short = self.config.size
         assert isinstance(short, int)
-        longest: Any = torch.sym_max
-        return longest(short, short * height // width), longest(short, short * width // height)
+        is_high, is_wide = 2 * height // (height + width), 2 * width // (height + width)  # 1 or 0; both of a square
+        return short + is_high * (short * height // width - short), short + is_wide * (short * width // height - short)
 
 
-def _middle(x: Float[Tensor, "B 3 _ _"], dim: int, begin: Side, length: int) -> Float[Tensor, "B 3 _ _"]:
+def _part(x: Float[Tensor, "B 3 _ _"], dim: int, begin: Side, length: int) -> Float[Tensor, "B 3 _ _"]:
     """By places, since a view of an unknown shape makes the exporter assume the example's."""
     return x.index_select(dim, torch.arange(length, device=x.device).add(begin))
 
