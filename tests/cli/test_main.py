@@ -104,6 +104,17 @@ def test_a_mistake_is_json_for_machines(tmp_path: Path, capsys: pytest.CaptureFi
     assert "none" in json.loads(capsys.readouterr().out.splitlines()[-1])["error"]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", [["--help"], ["classify", "--help"], ["doctor"]])
+def test_a_full_disk_under_its_output_is_one_sentence(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "beholder.cli.main", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        both = subprocess.run(command, stdout=full, stderr=full, check=False)
+    assert done.returncode == both.returncode == 2
+    assert re.fullmatch(r"beholder: The disk is full: .*\n", done.stderr)
+
+
 class TestTrain:
     def test_lists_its_recipes(self, capsys: pytest.CaptureFixture[str]) -> None:
         for arguments in (["train"], ["train", "--help"]):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -69,6 +71,16 @@ class TestBadBodies:
         assert answer.status_code == 400
         with pytest.raises(ValueError, match=told):
             raise ValueError(answer.json()["error"]["message"])
+        assert alive(address)
+
+    def test_a_full_disk_hinders_no_upload(self, address: Address, monkeypatch: pytest.MonkeyPatch) -> None:
+        def full(self: Any) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", full)
+        files = {"image": ("x.png", bytes(3 << 20)), "mask": ("y.png", bytes(3 << 20))}
+        answer = httpx.post(f"{address.url}/v1/images/edits", data={"model": "masked"}, files=files, timeout=60)
+        assert answer.status_code == 400 and "image cannot be read" in answer.json()["error"]["message"]
         assert alive(address)
 
     def test_a_bomb_of_pixels_is_not_unpacked(self, address: Address) -> None:

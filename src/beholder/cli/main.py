@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
 import importlib
 import io
 import json
@@ -64,6 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except BrokenPipeError:
         return _fall_silent()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return _told_of_a_full_disk(error)
 
 
 def _main(arguments: list[str]) -> int:
@@ -135,6 +141,19 @@ def _fall_silent() -> int:
     for stream in (sys.stdout, sys.stderr):
         os.dup2(nowhere, stream.fileno())
     return 141  # what the shell tells of a program that SIGPIPE ended
+
+
+def _told_of_a_full_disk(error: OSError) -> int:
+    """What this program says, or something else of it, has no room; what is still buffered goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    with contextlib.suppress(OSError):  # the other stream may lie on the same disk
+        where = f" for {error.filename}" if error.filename else " for what this command prints, or for its files"
+        print(f"beholder: The disk is full: no room{where}; free some space and run it again.", file=sys.stderr)
+        sys.stderr.flush()
+        return 2
+    os.dup2(nowhere, sys.stderr.fileno())
+    return 2
 
 
 def _refuse(sentence: str, as_json: bool) -> int:

@@ -14,6 +14,7 @@ from fastapi import FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartParser
 
 from beholder.data.decode import Limits
 from beholder.inference.rolling import Row
@@ -51,6 +52,7 @@ def build_app(
 ) -> FastAPI:  # fmt: skip
     """An ASGI application that serves these models. With keys all but the pages and /health asks for one of them."""
     engine_of: dict[str, Engine] = {}
+    MultiPartParser.spool_max_size = config.most_bytes  # bodies are in memory anyway: a full disk hinders none
     measures = Measures(lambda: engine_of["it"].waiting() if engine_of else iter(()))
 
     @asynccontextmanager
