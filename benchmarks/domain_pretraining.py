@@ -1,0 +1,251 @@
+"""Screening of research/PROTOCOL.md: does a candidate's pretraining raise the validation score above the generic one?
+
+    python benchmarks/domain_pretraining.py --set elpv --candidates teacher teacher-pulled statistics --out runs/screen
+    python benchmarks/domain_pretraining.py --set pneumoniamnist_mini --data DATA --candidates statistics --out runs/screen
+
+One fold, its validation part alone (the test part is neither learned from nor looked at), one pretraining seed, three label
+seeds; features at 224 pixels. A line for each variant, and research/runs/screen-SET-VARIANT.json: the score's difference to
+the strong generic baseline, mean over 5, 10 and 25 % of the labels, with the readout of `adapt` on both sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from beholder.config import to_json
+from beholder.data.decode import Limits
+from beholder.data.split import grouped_folds
+from beholder.evaluate.label_curve import Arm, Fold, Predict, label_curve
+from beholder.evaluate.resample import point_scores
+from beholder.pretrained.catalogue import efficientnet_lite0
+from beholder.recipes.adapt.cache import cache_pixels
+from beholder.recipes.adapt.domain import Domain, read_domain
+from beholder.recipes.adapt.features import Features, extract
+from beholder.recipes.adapt.pretrain import pretrain, steps_for
+from beholder.recipes.adapt.session import Session
+from beholder.recipes.adapt.settings import AdaptConfig, Budget
+from beholder.recipes.adapt.spaces import fit_space
+from beholder.runtime.device import pick_device
+from beholder.runtime.log import Log
+from beholder.runtime.machine import machine
+from beholder.runtime.run_folder import RunFolder
+from beholder.tokenizers.pixels import PixelConfig, normalise, to_batch
+from beholder.train.readout import fit_readout
+
+FRACTIONS = (0.05, 0.10, 0.25)
+NUM_FOLDS, NUM_LABEL_SEEDS = 4, 3
+SIDE = 224
+RUNS = Path(__file__).parent.parent / "research" / "runs"
+SHARES_OF_WEIGHTS = (0.3, 0.5, 0.7)
+SHARES_OF_STATISTICS = (0.1, 0.3, 1.0)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Image numbers of one fold: those that are learned from, and those that judge; the test part is in neither."""
+
+    learn: np.ndarray
+    validation: np.ndarray
+    hidden: np.ndarray
+    """Validation and test part."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A backbone that a candidate made."""
+
+    name: str
+    backbone: nn.Module
+    story: dict[str, Any]
+
+
+Make = Callable[[Session, Domain, Parts, nn.Module, float], Iterator[Variant]]
+"""Takes the generic backbone and seconds of pretraining."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--set", choices=("elpv", "pneumoniamnist_mini", "sign_digits", "magnetic_tile"), required=True)
+    parser.add_argument("--data", type=Path, help="the folder of data sets; not for elpv")
+    parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
+    parser.add_argument("--seconds", type=float, default=300.0, help="of pretraining, on one thread")
+    parser.add_argument("--out", type=Path, required=True)
+    asked = parser.parse_args()
+    folder = asked.out / asked.set
+    folder.mkdir(parents=True, exist_ok=True)
+    config = describe_set(asked.set, asked.data, folder)
+    device = pick_device("cpu", 1)
+    with RunFolder.open(folder / "run", to_json(config)) as run:
+        session = Session(config, run, device, Limits(), PixelConfig(), Log())
+        domain = read_domain(config, run, session.limits, 1, session.log)
+        parts = deal(domain)
+        hidden = (Fold(parts.learn, parts.hidden),)  # what pretraining and the spaces may not see
+        blind = dataclasses.replace(domain, folds=hidden)
+        generic = efficientnet_lite0()
+        features = extract(session, generic, domain.samples, "features")
+        for candidate in asked.candidates:
+            for variant in CANDIDATES[candidate](session, blind, parts, generic, asked.seconds):
+                seen = extract(session, variant.backbone, domain.samples, f"features of {variant.name}")
+                found = compare(domain, parts, features, seen)
+                keep(asked.set, variant, found, {**parts_told(parts), "machine": machine(device)})
+
+
+def describe_set(name: str, data: Path | None, folder: Path) -> AdaptConfig:
+    if name == "elpv":
+        table = folder / "solar_cells.csv"
+        subprocess.run([sys.executable, "examples/solar_cells.py", table], check=True)
+        return AdaptConfig(photos=str(table), labels="auto", group="module", resolutions=(SIDE,), threads=1)
+    if data is None:
+        sys.exit("--data is needed for this set")
+    return AdaptConfig(photos=str(data / name), labels="auto", resolutions=(SIDE,), threads=1)
+
+
+def deal(domain: Domain) -> Parts:
+    """Fold 0 of the protocol: a quarter is the test part, a third of the rest validates."""
+    labelled = np.flatnonzero(domain.is_labelled)
+    names = [domain.classes[label] for label in domain.labels[labelled]]
+    fold_of = grouped_folds(names, domain.groups[labelled], NUM_FOLDS, seed=0)
+    rest, test = labelled[fold_of != 0], labelled[fold_of == 0]
+    names = [domain.classes[label] for label in domain.labels[rest]]
+    third_of = grouped_folds(names, domain.groups[rest], NUM_FOLDS - 1, seed=1)
+    learn, validation = rest[third_of != 0], rest[third_of == 0]
+    return Parts(learn, validation, np.sort(np.concatenate([validation, test])))
+
+
+def by_teacher(session: Session, domain: Domain, parts: Parts, generic: nn.Module, seconds: float) -> Iterator[Variant]:
+    """Self-distillation from the generic backbone on."""
+    yield _taught(session, domain, generic, seconds)
+
+
+def by_pulled_teacher(
+    session: Session, domain: Domain, parts: Parts, generic: nn.Module, seconds: float
+) -> Iterator[Variant]:
+    """The same run, on the way back to the generic weights."""
+    taught = _taught(session, domain, generic, seconds)
+    for share in SHARES_OF_WEIGHTS:
+        yield Variant(f"teacher-pulled-{share:g}", between(generic, taught.backbone, share), taught.story)
+
+
+def by_statistics(
+    session: Session, domain: Domain, parts: Parts, generic: nn.Module, seconds: float
+) -> Iterator[Variant]:
+    """Batch norms count the domain's means and variances; no weight is changed."""
+    folder = session.run.scratch("pixels-of-statistics")
+    samples = [domain.samples[index] for index in domain.training_images(0)]
+    array = cache_pixels(samples, SIDE, folder, session.limits, 1, session.log)
+    begun = time.process_time()
+    counted = recounted(generic, array, session.pixels)
+    story = {"cpu_seconds": time.process_time() - begun, "num_images": len(samples)}
+    for share in SHARES_OF_STATISTICS:
+        yield Variant(f"statistics-{share:g}", between(generic, counted, share), story)
+
+
+CANDIDATES: dict[str, Make] = {
+    "teacher": by_teacher,
+    "teacher-pulled": by_pulled_teacher,
+    "statistics": by_statistics,
+}
+
+
+def _taught(session: Session, domain: Domain, generic: nn.Module, seconds: float) -> Variant:
+    timed = session.run.resolve(
+        "steps", lambda: dataclasses.asdict(steps_for(session, Budget(seconds=seconds), generic))
+    )
+    begun = time.process_time()
+    candidate = pretrain(session, domain, 0, int(timed["steps"]), generic)
+    story = {key: candidate.story[key] for key in ("objective", "steps", "batch_size", "num_images", "stopped")}
+    spent = session.run.resolve("cpu_seconds", lambda: {"of_pretraining": time.process_time() - begun})
+    return Variant("teacher", candidate.backbone, {**story, "cpu_seconds": spent["of_pretraining"]})
+
+
+def between(start: nn.Module, end: nn.Module, share: float) -> nn.Module:
+    """A copy whose weights and statistics lie that far on the way from start to end."""
+    mixed, ends = copy.deepcopy(start), end.state_dict()
+    values = {
+        name: torch.lerp(value, ends[name].to(value.dtype), share) if value.is_floating_point() else value
+        for name, value in start.state_dict().items()
+    }
+    mixed.load_state_dict(values)
+    return mixed.eval()
+
+
+@torch.no_grad()
+def recounted(backbone: nn.Module, array: np.ndarray, pixels: PixelConfig, batch_size: int = 32) -> nn.Module:
+    """A copy whose batch norms hold the average statistics of batches of these pictures, in a drawn order."""
+    counted = copy.deepcopy(backbone)
+    for part in counted.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.reset_running_stats()
+            part.momentum = None  # a plain average
+    counted.train()
+    order = np.random.default_rng(0).permutation(len(array))
+    for first in range(0, len(order) - batch_size + 1, batch_size):
+        pictures = np.asarray(array[np.sort(order[first : first + batch_size])])
+        counted(normalise(to_batch(list(pictures)), pixels))
+    return counted.eval()
+
+
+def compare(domain: Domain, parts: Parts, generic: Features, adapted: Features) -> dict[str, Any]:
+    """Validation scores by arm and fraction, label seeds averaged, and the differences to the generic arm."""
+    tables = {
+        name: fit_space(name, used, parts.learn, width=256, seed=0).embedding
+        for name, used in (("strong", [generic]), ("instead", [adapted]), ("beside", [generic, adapted]))
+    }
+
+    def arm(name: str) -> Arm:
+        def fit(train: np.ndarray, fold: int, seed: int) -> Predict:
+            rows = tables[name]
+            readout = fit_readout(rows[train], domain.labels[train], domain.groups[train], len(domain.classes))
+            return lambda asked: readout.probabilities(rows[asked])
+
+        return Arm(name, name, "generic" if name == "strong" else "adapted", fit)
+
+    folds = (Fold(parts.learn, parts.validation),)
+    curve = label_curve(
+        [arm(name) for name in tables], domain.labels, domain.groups, folds,
+        fractions=FRACTIONS, num_seeds=NUM_LABEL_SEEDS,
+    )  # fmt: skip
+    scores = {name: np.nanmean(point_scores(curve, name), axis=(1, 2)) for name in tables}
+    gains = {name: float((scores[name] - scores["strong"]).mean()) for name in ("instead", "beside")}
+    return {"fractions": curve.fractions, "counts": curve.counts, "gains": gains,
+            "scores": {name: row.tolist() for name, row in scores.items()}}  # fmt: skip
+
+
+def parts_told(parts: Parts) -> dict[str, int]:
+    return {"num_learned_from": len(parts.learn), "num_validating": len(parts.validation)}
+
+
+def keep(name: str, variant: Variant, found: dict[str, Any], told: dict[str, Any]) -> None:
+    gains = ", ".join(f"{way} {100 * gain:+.2f}" for way, gain in found["gains"].items())
+    print(
+        f"{name:20} {variant.name:20} points: {gains}; strong {100 * np.mean(found['scores']['strong']):.1f}",
+        flush=True,
+    )
+    RUNS.mkdir(parents=True, exist_ok=True)
+    content = {
+        "set": name,
+        "variant": variant.name,
+        "part": "validation",
+        **found,
+        "pretraining": variant.story,
+        **told,
+    }
+    (RUNS / f"screen-{name}-{variant.name}.json").write_text(json.dumps(content, indent=1, default=str) + "\n")
+
+
+if __name__ == "__main__":
+    main()
