@@ -3,9 +3,10 @@
     python benchmarks/domain_pretraining.py --set elpv --candidates teacher teacher-pulled statistics --out runs/screen
     python benchmarks/domain_pretraining.py --set pneumoniamnist_mini --data DATA --candidates statistics --out runs/screen
 
-One fold, its validation part alone (the test part is neither learned from nor looked at), one pretraining seed, three label
-seeds; features at 224 pixels. A line for each variant, and research/runs/screen-SET-VARIANT.json: the score's difference to
-the strong generic baseline, mean over 5, 10 and 25 % of the labels, with the readout of `adapt` on both sides.
+One fold, its validation part alone (the test part is neither learned from nor looked at), one pretraining seed, three
+label seeds; features at 224 pixels. A line for each variant, and research/runs/screen-SET-VARIANT.json: the score's
+difference to the strong generic baseline, mean over 5, 10 and 25 % of the labels, with the readout of `adapt` on both
+sides.
 """
 
 from __future__ import annotations
@@ -231,10 +232,8 @@ def parts_told(parts: Parts) -> dict[str, int]:
 
 def keep(name: str, variant: Variant, found: dict[str, Any], told: dict[str, Any]) -> None:
     gains = ", ".join(f"{way} {100 * gain:+.2f}" for way, gain in found["gains"].items())
-    print(
-        f"{name:20} {variant.name:20} points: {gains}; strong {100 * np.mean(found['scores']['strong']):.1f}",
-        flush=True,
-    )
+    baseline = 100 * np.mean(found["scores"]["strong"])
+    print(f"{name:20} {variant.name:20} points: {gains}; strong {baseline:.1f}", flush=True)
     RUNS.mkdir(parents=True, exist_ok=True)
     content = {
         "set": name,
