@@ -1,7 +1,7 @@
 """Screening of research/PROTOCOL.md: does a candidate's pretraining raise the validation score above the generic one?
 
-    python benchmarks/domain_pretraining.py --set elpv --candidates teacher teacher-pulled statistics --out runs/screen
-    python benchmarks/domain_pretraining.py --set pneumoniamnist_mini --data DATA --candidates statistics --out runs/screen
+    python benchmarks/domain_pretraining.py --set elpv --candidates teacher statistics --out runs/s
+    python benchmarks/domain_pretraining.py --set pneumoniamnist_mini --data DATA --candidates teacher --out runs/s
 
 One fold, its validation part alone (the test part is neither learned from nor looked at), one pretraining seed, three
 label seeds; features at 224 pixels. A line for each variant, and research/runs/screen-SET-VARIANT.json: the score's
@@ -44,7 +44,7 @@ from beholder.runtime.device import pick_device
 from beholder.runtime.log import Log
 from beholder.runtime.machine import machine
 from beholder.runtime.run_folder import RunFolder
-from beholder.tokenizers.pixels import PixelConfig, normalise, to_batch
+from beholder.tokenizers.pixels import PixelConfig, normalise
 from beholder.train.readout import fit_readout
 
 FRACTIONS = (0.05, 0.10, 0.25)
@@ -195,8 +195,8 @@ def recounted(backbone: nn.Module, array: np.ndarray, pixels: PixelConfig, batch
     counted.train()
     order = np.random.default_rng(0).permutation(len(array))
     for first in range(0, len(order) - batch_size + 1, batch_size):
-        pictures = np.asarray(array[np.sort(order[first : first + batch_size])])
-        counted(normalise(to_batch(list(pictures)), pixels))
+        pictures = torch.from_numpy(array[np.sort(order[first : first + batch_size])])
+        counted(normalise(pictures, pixels))
     return counted.eval()
 
 
