@@ -41,6 +41,7 @@ from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.settings import AdaptConfig, Budget
 from beholder.recipes.adapt.spaces import fit_space
 from beholder.runtime.device import pick_device
+from beholder.runtime.energy import WATTS_PER_BUSY_CORE
 from beholder.runtime.log import Log
 from beholder.runtime.machine import machine
 from beholder.runtime.run_folder import RunFolder
@@ -102,7 +103,7 @@ def main() -> None:
             for variant in CANDIDATES[candidate](session, blind, parts, generic, asked.seconds):
                 seen = extract(session, variant.backbone, domain.samples, f"features of {variant.name}")
                 found = compare(domain, parts, features, seen)
-                keep(asked.set, variant, found, {**parts_told(parts), "machine": machine(device)})
+                keep(asked.set, variant, found, {**parts_told(parts), "machine": machine(device), **cost(variant)})
 
 
 def describe_set(name: str, data: Path | None, folder: Path) -> AdaptConfig:
@@ -224,6 +225,13 @@ def compare(domain: Domain, parts: Parts, generic: Features, adapted: Features) 
     gains = {name: float((scores[name] - scores["strong"]).mean()) for name in ("instead", "beside")}
     return {"fractions": curve.fractions, "counts": curve.counts, "gains": gains,
             "scores": {name: row.tolist() for name, row in scores.items()}}  # fmt: skip
+
+
+def cost(variant: Variant) -> dict[str, Any]:
+    """Joules are estimated as `adapt` estimates them on a CPU without counters."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    joules = WATTS_PER_BUSY_CORE * variant.story["cpu_seconds"]
+    return {"joules": round(joules), "joules_are": "estimated", "commit": commit.stdout.strip() or None}
 
 
 def parts_told(parts: Parts) -> dict[str, int]:
