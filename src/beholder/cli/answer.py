@@ -61,7 +61,7 @@ def answer(
     if len(inputs) < 2:
         raise UserError('Name images and then the question: beholder answer photo.png "what is this?" --model runs/x')
     *images, question = inputs
-    if Path(question).exists():
+    if question.strip() and Path(question).exists():
         raise UserError(f"{question} is a file; write the question after the images.")
     saying = saying_of(beams, temperature, top_k, top_p, stop, seed)
     listed = () if choices is None else tuple(choice.strip() for choice in choices.split(","))

@@ -12,7 +12,7 @@ from torch import nn
 
 from beholder.data.stream import Stream
 from beholder.recipes.adapt.pace import Timed, seconds_per_step
-from beholder.recipes.adapt.settings import parse_budget
+from beholder.recipes.adapt.settings import need_budget
 from beholder.recipes.sitting import Sitting
 from beholder.recipes.trained_once import trained_once
 from beholder.runtime.device import Device
@@ -24,7 +24,6 @@ from beholder.runtime.seed import derive
 from beholder.train.best import KeepBest
 from beholder.train.loop import Plan, Probe, train
 from beholder.train.step import StepReport
-from beholder.types import UserError
 
 TRAINING = "training"
 """The stage of a run that trains one model."""
@@ -62,9 +61,7 @@ def steps_for(
 
     Raises UserError for a budget of none, and where memory does not hold a batch, with the `option` that would mend it.
     """
-    budget = parse_budget(settings.budget)
-    if budget.is_none:
-        raise UserError(f"--budget {settings.budget}: nothing is learned in no time; give 12m, or '400 steps'.")
+    budget = need_budget(settings.budget, "12m")
 
     def seconds(batch_size: int, num_timed: int) -> float:
         return seconds_per_step(

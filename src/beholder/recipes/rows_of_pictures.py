@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
@@ -12,7 +13,6 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from beholder.runtime.files import told_kindly, write_whole
-from beholder.types import UserError
 
 _GAP, _WIDE_GAP, _LEAST_SIDE = 3, 14, 72
 
@@ -58,16 +58,16 @@ Named = TypeVar("Named", bound=Keyed)
 
 
 def with_pictures(told: Iterable[tuple[Named, np.ndarray | None]], folder: Path, option: str) -> Iterator[Named]:
-    """What is told of each image, once its picture is in the folder, under the image's name as PNG. Raises UserError
-    where two would have one name."""
+    """What is told of each image, once its picture is in the folder, under the image's name as PNG; of equal names
+    the second gets a 2, and so on."""
     taken: set[str] = set()
     for one, picture in told:
         if picture is not None:
-            name = f"{Path(one.key).stem}.png"
-            if name in taken:
-                raise UserError(f"{option} {folder}: two images would be drawn into {name}; name them one by one.")
+            stem = Path(one.key).stem
+            names = (f"{stem}{'' if number == 1 else f'-{number}'}.png" for number in itertools.count(1))
+            name = next(name for name in names if name not in taken)
             taken.add(name)
-            with told_kindly(folder):
+            with told_kindly(folder, option):
                 folder.mkdir(parents=True, exist_ok=True)
                 write_sheet(folder / name, picture)
         yield one

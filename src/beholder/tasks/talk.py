@@ -126,7 +126,8 @@ class Talker:
         Raises UserError for fewer than two, one without words, and one that comes twice."""
         listed = [" ".join(choice.split()) for choice in choices]
         if len(listed) < 2 or not all(listed) or len(set(listed)) < len(listed):
-            raise UserError(f"The choices are {', '.join(map(repr, choices))}; give at least two different ones.")
+            told = ", ".join(map(repr, choices))
+            raise UserError(f"The choices are {told}; give at least two different ones, none of them empty.")
         rows = []
         for one in asked:
             begun = self.prompt(one, 0)

@@ -74,6 +74,14 @@ def parse_budget(text: str) -> Budget:
     return Budget(seconds=_bounded(seconds, _MOST_SECONDS, text))
 
 
+def need_budget(text: str, usual: str) -> Budget:
+    """`parse_budget` of what must learn. Raises UserError for none, too."""
+    budget = parse_budget(text)
+    if budget.is_none:
+        raise UserError(f"--budget {text}: nothing is learned in no time; give {usual}, or '400 steps'.")
+    return budget
+
+
 def _bounded(number: Number, most: Number, text: str) -> Number:
     if number > most:
         raise UserError(f"--budget {text}: more than a thousand hours or ten million steps is a slip of the finger.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from beholder.recipes.adapt.settings import parse_budget
+from beholder.recipes.adapt.settings import need_budget
 from beholder.types import UserError
 
 Student = Literal["base", "small", "tiny"]
@@ -35,8 +35,7 @@ class Distil:
         """Itself. Raises UserError for what cannot work."""
         if self.student not in SIDES:
             raise UserError(f"--student {self.student}: choose {', '.join(SIDES)}.")
-        if parse_budget(self.budget).is_none:
-            raise UserError(f"--budget {self.budget}: nothing is learned in no time; give 5m, or '400 steps'.")
+        need_budget(self.budget, "5m")
         if self.pictures < FEWEST:
             raise UserError(f"--pictures {self.pictures}: give {FEWEST} pictures or more.")
         if min(self.views, self.batch_size) < 1 or self.lr <= 0:

@@ -19,7 +19,7 @@ from beholder.config import from_json, to_json
 from beholder.objectives.next_token import NextToken
 from beholder.pretrained.part_folder import Part
 from beholder.recipes.adapt.pace import seconds_per_step
-from beholder.recipes.adapt.settings import Budget, parse_budget
+from beholder.recipes.adapt.settings import Budget, need_budget
 from beholder.recipes.code_training import fit_stage, plan_for
 from beholder.recipes.lvm.codes import encode_all
 from beholder.recipes.lvm.material import gather
@@ -39,7 +39,6 @@ from beholder.tasks.picture_codes import PictureCodes
 from beholder.tasks.visual_sentences import VisualSentences
 from beholder.tokenizers.sentences import SentenceConfig
 from beholder.train.loop import Plan
-from beholder.types import UserError
 
 _NUM_TIMED = 3
 
@@ -88,9 +87,7 @@ def run_scale_law(
     """The same with every choice in `settings`, those that the command line does not offer too."""
     settings = from_json(ScaleLaw, to_json(settings))
     check(settings)
-    budget = parse_budget(settings.budget)
-    if budget.is_none:
-        raise UserError(f"--budget {settings.budget}: nothing is learned in no time; give 20m, or '400 steps'.")
+    budget = need_budget(settings.budget, "20m")
     with sit_over_codes(
         "scale_law", data, tokenizer, out, settings, seed=seed, device=device, threads=threads,
         max_pixels=max_pixels, log=log,
