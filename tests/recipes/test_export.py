@@ -171,6 +171,8 @@ def test_an_export_that_loses_accuracy_is_refused(
         ({"format": "program", "precision": "int8"}, "--format program has no --precision int8"),
         ({"names": ["a", "b"]}, "has classes of its own"),
         ({"may_lose": -1.0}, "give a share above 0"),
+        ({"may_lose": float("nan")}, "give a share above 0"),
+        ({"may_differ": float("nan")}, "give a share above 0"),
         ({"labels": "other.csv"}, "round: not a class of this model, which has across, along"),
     ],
 )

@@ -57,7 +57,7 @@ def export(
     log, data, out = log or Log(quiet=True), Path(data), Path(out)
     found = check_format(format, precision)
     bound = MAY_DIFFER[precision] if may_differ is None else may_differ
-    if bound <= 0 or may_lose < 0:
+    if not (bound > 0 and may_lose >= 0):  # also where one is no number
         raise UserError(f"--may-differ {bound:g}, --may-lose {may_lose:g}: give a share above 0, and points from 0.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out} is there already; name a new folder.")

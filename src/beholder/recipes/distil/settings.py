@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,7 +39,7 @@ class Distil:
         need_budget(self.budget, "5m")
         if self.pictures < FEWEST:
             raise UserError(f"--pictures {self.pictures}: give {FEWEST} pictures or more.")
-        if min(self.views, self.batch_size) < 1 or self.lr <= 0:
+        if min(self.views, self.batch_size) < 1 or not 0 < self.lr < math.inf:
             told = f"--views {self.views}, --batch-size {self.batch_size}, --lr {self.lr:g}"
             raise UserError(f"{told}: give numbers above 0.")
         return self
