@@ -75,7 +75,7 @@ class Variant:
     story: dict[str, Any]
 
 
-Make = Callable[[Session, Domain, Parts, nn.Module, float], Iterator[Variant]]
+Make = Callable[[Session, Domain, nn.Module, float], Iterator[Variant]]
 """Takes the generic backbone and seconds of pretraining."""
 
 
@@ -100,7 +100,7 @@ def main() -> None:
         generic = efficientnet_lite0()
         features = extract(session, generic, domain.samples, "features")
         for candidate in asked.candidates:
-            for variant in CANDIDATES[candidate](session, blind, parts, generic, asked.seconds):
+            for variant in CANDIDATES[candidate](session, blind, generic, asked.seconds):
                 seen = extract(session, variant.backbone, domain.samples, f"features of {variant.name}")
                 found = compare(domain, parts, features, seen)
                 keep(asked.set, variant, found, {**parts_told(parts), "machine": machine(device), **cost(variant)})
@@ -133,18 +133,14 @@ def by_teacher(session: Session, domain: Domain, parts: Parts, generic: nn.Modul
     yield _taught(session, domain, generic, seconds)
 
 
-def by_pulled_teacher(
-    session: Session, domain: Domain, parts: Parts, generic: nn.Module, seconds: float
-) -> Iterator[Variant]:
+def by_pulled_teacher(session: Session, domain: Domain, generic: nn.Module, seconds: float) -> Iterator[Variant]:
     """The same run, on the way back to the generic weights."""
     taught = _taught(session, domain, generic, seconds)
     for share in SHARES_OF_WEIGHTS:
         yield Variant(f"teacher-pulled-{share:g}", between(generic, taught.backbone, share), taught.story)
 
 
-def by_statistics(
-    session: Session, domain: Domain, parts: Parts, generic: nn.Module, seconds: float
-) -> Iterator[Variant]:
+def by_statistics(session: Session, domain: Domain, generic: nn.Module, seconds: float) -> Iterator[Variant]:
     """Batch norms count the domain's means and variances; no weight is changed."""
     folder = session.run.scratch("pixels-of-statistics")
     samples = [domain.samples[index] for index in domain.training_images(0)]

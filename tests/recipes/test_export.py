@@ -107,6 +107,10 @@ def test_the_program_beside_it_needs_onnxruntime_and_numpy_alone(model: Path, ph
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         told.append(json.loads(done.stdout))
+    for names in ([], ["gone.png"]):
+        command = [sys.executable, str(moved / "run.py"), *names]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 1 and done.stderr.startswith("Name pictures") and "Traceback" not in done.stderr
     (expected,) = classify(load(model), [picture], CPU)  # type: ignore[arg-type]
     for answer in told:
         assert answer["label"] == expected.label
@@ -135,6 +139,19 @@ def test_a_transformer_in_8_bits_stays_near(photos: Path, tmp_path: Path, name: 
     save_clip(tmp_path / "clip")
     found = export(tmp_path / "clip", format=name, precision=precision, data=photos, out=tmp_path / "out", threads=1)
     assert max(found["distances"].values()) < 0.1
+
+
+def test_pictures_beyond_the_room_of_a_phones_file_are_averaged_in_blocks() -> None:
+    pytest.importorskip("executorch", reason="beholder[phone] is not installed")
+    from beholder.portable import executorch_file
+    from beholder.portable.runners import executorch as runner
+
+    assert runner.LONGEST == executorch_file.LONGEST
+    large = np.random.default_rng(0).integers(0, 256, (2 * 1024 + 2, 31, 3), np.uint8)
+    found = runner.fitting(large)
+    assert found.shape == (683, 10, 3) and found.dtype == np.uint8
+    assert np.abs(found[4, 7] - large[12:15, 21:24].mean((0, 1))).max() <= 0.5
+    assert np.array_equal(runner.fitting(large[:1024]), large[:1024])
 
 
 def test_it_is_refused_with_the_numbers_and_leaves_nothing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -141,6 +142,17 @@ class TestTheServer:
             assert httpx.post(f"{url}/label", content=b"{").status_code == 422
             told = httpx.post(f"{url}/label", json={"place": 1, "label": "  two   words "}).json()
             assert told["labels"][1] == "two words" == table.label_of(1)
+
+
+def test_a_taken_port_or_a_wrong_model_leaves_nothing(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "t.csv"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        given = ["label", str(photos), "--out", str(out), "--port", str(taken.getsockname()[1])]
+        assert main(given) == 2 and "cannot be listened on" in capsys.readouterr().err
+        assert main([*given, "--model", str(tmp_path / "none")]) == 2 and "none" in capsys.readouterr().err
+    assert not out.parent.exists()
 
 
 @pytest.mark.browser

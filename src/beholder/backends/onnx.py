@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from beholder.backends.outputs import Flat, Run, export_graph, frozen_copy
+from beholder.backends.quiet import quietly
 
 
 def build_onnxruntime(model: nn.Module, example: Sequence[Tensor], dtype: torch.dtype) -> Run:
@@ -37,12 +36,6 @@ def build_onnxruntime(model: nn.Module, example: Sequence[Tensor], dtype: torch.
 
 def export_onnx(model: nn.Module, example: Sequence[Tensor], path: Path) -> None:
     """Write the model's graph, with weights beside it. The first dimension of every input may vary."""
-    told = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # the exporter tells which libraries it could have known
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            graph = export_graph(Flat(frozen_copy(model)), example)
-            torch.onnx.export(graph, (), path, dynamo=True, external_data=True, verbose=False)
-    finally:
-        logging.disable(told)
+    with quietly():
+        graph = export_graph(Flat(frozen_copy(model)), example)
+        torch.onnx.export(graph, (), path, dynamo=True, external_data=True, verbose=False)

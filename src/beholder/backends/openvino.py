@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from beholder.backends.outputs import Flat, Run, export_graph, frozen_copy
+from beholder.backends.quiet import quietly
 
 _HINTS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
@@ -30,7 +28,7 @@ def build_openvino_int8(model: nn.Module, example: Sequence[Tensor], dtype: torc
     graph = _convert(model, example)
     rows = [tuple(tensor[row : row + 1].numpy() for tensor in example) for row in range(len(example[0]))]
     nncf.set_log_level(logging.ERROR)
-    with contextlib.redirect_stdout(io.StringIO()):  # progress bars
+    with quietly():  # progress bars
         quantised = nncf.quantize(
             graph, nncf.Dataset(rows), subset_size=len(rows), model_type=nncf.ModelType.TRANSFORMER
         )  # fmt: skip
@@ -40,8 +38,7 @@ def build_openvino_int8(model: nn.Module, example: Sequence[Tensor], dtype: torc
 def _convert(model: nn.Module, example: Sequence[Tensor]) -> Any:
     import openvino
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries about each other
+    with quietly():
         return openvino.convert_model(export_graph(Flat(frozen_copy(model)), example))
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from beholder.backends.outputs import frozen_copy
+from beholder.backends.quiet import quietly
 from beholder.models.gpt import GPT
 from beholder.trunk.cache import Cache
 from beholder.types import UserError
@@ -136,8 +134,7 @@ def _convert(model: GPT) -> Any:
     dynamic = torch.export.Dim.DYNAMIC
     shapes = ({0: dynamic, 1: dynamic}, {0: dynamic}, [{0: dynamic, 2: dynamic}] * len(past))
     given = (torch.zeros(2, 3, dtype=torch.long), torch.zeros(2, dtype=torch.long), past)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries about each other
+    with torch.no_grad(), quietly():
         graph = openvino.convert_model(torch.export.export(_Step(copy), given, dynamic_shapes=shapes))
     names = {}
     for number, (source, sink) in enumerate(zip(graph.inputs[2:], graph.outputs[1:], strict=True)):
@@ -189,7 +186,7 @@ def _compile(graph: Any, dtype: torch.dtype, has_8_bits: bool) -> Any:
         import nncf
 
         nncf.set_log_level(logging.ERROR)
-        with contextlib.redirect_stdout(io.StringIO()):  # progress bars
+        with quietly():  # progress bars
             graph = nncf.compress_weights(graph, mode=nncf.CompressWeightsMode.INT8_ASYM)
     settings = {
         "INFERENCE_PRECISION_HINT": _HINTS[dtype],

@@ -136,7 +136,7 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
 
 
 def _fall_silent() -> int:
-    """The reader of our output has gone, such as `| head`: what is still buffered goes nowhere, without a word."""
+    """Nobody reads on, such as after `| head`, or nothing more fits: what is still buffered goes nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(nowhere, stream.fileno())
@@ -144,15 +144,12 @@ def _fall_silent() -> int:
 
 
 def _told_of_a_full_disk(error: OSError) -> int:
-    """What this program says, or something else of it, has no room; what is still buffered goes nowhere."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    """What this command prints, or a file of its own, has no room."""
+    where = error.filename or "what this command prints, or its files"
     with contextlib.suppress(OSError):  # the other stream may lie on the same disk
-        where = f" for {error.filename}" if error.filename else " for what this command prints, or for its files"
-        print(f"beholder: The disk is full: no room{where}; free some space and run it again.", file=sys.stderr)
+        print(f"beholder: The disk is full: no room for {where}; free some space and run it again.", file=sys.stderr)
         sys.stderr.flush()
-        return 2
-    os.dup2(nowhere, sys.stderr.fileno())
+    _fall_silent()
     return 2
 
 

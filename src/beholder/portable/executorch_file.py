@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from beholder.backends.outputs import Precision, frozen_copy
-from beholder.portable.exportable import Exportable, Preprocessing
+from beholder.backends.outputs import Precision
+from beholder.backends.quiet import quietly
+from beholder.portable.exportable import Exportable, Pipeline
 
 FILE = "model.pte"
 SHORTEST, LONGEST = 8, 1024
-"""Sides of a picture; the room for the longest is planned in the file."""
+"""Sides of a picture; the room for the longest is planned in the file. `runners/executorch.py` knows it, too."""
 
 
 def write_executorch(model: Exportable, precision: Precision, examples: Sequence[Tensor], folder: Path) -> None:
@@ -24,35 +23,12 @@ def write_executorch(model: Exportable, precision: Precision, examples: Sequence
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    told = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of libraries about each other
-            parts = Preprocessing(model.pixels, by_products=True), _plain(model.network), _plain(model.answers)
-            pictures = torch.zeros(1, 96, 80, 3, dtype=torch.uint8)  # sizes that are not alike
-            sides = {
-                number: torch.export.Dim(name, min=SHORTEST, max=LONGEST) for number, name in ((1, "high"), (2, "wide"))
-            }
-            program = torch.export.export(_OnePicture(*parts), (pictures,), dynamic_shapes={"pictures": sides})
-            lowered: Any = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
-            (folder / FILE).write_bytes(lowered.to_executorch().buffer)
-    finally:
-        logging.disable(told)
-
-
-class _OnePicture(nn.Module):
-    def __init__(self, preprocessing: nn.Module, network: nn.Module, answers: nn.Module) -> None:
-        super().__init__()
-        self.preprocessing, self.network, self.answers = preprocessing, network, answers
-
-    def forward(self, pictures: Tensor) -> tuple[Tensor, ...]:
-        return self.answers(*self.network(*self.preprocessing(pictures)))
-
-
-def _plain(module: nn.Module) -> nn.Module:
-    """Values in their plain order, which is the only one that its writer knows."""
-    frozen = frozen_copy(module)
-    for value in (*frozen.parameters(), *frozen.buffers()):
-        value.data = value.data.contiguous()
-    return frozen
+    whole = Pipeline(model, by_products=True).eval()
+    for value in (*whole.parameters(), *whole.buffers()):
+        value.data = value.data.contiguous()  # the only order of values that its writer knows
+    pictures = torch.zeros(1, 96, 80, 3, dtype=torch.uint8)  # sizes that are not alike
+    sides = {place: torch.export.Dim(name, min=SHORTEST, max=LONGEST) for place, name in ((1, "high"), (2, "wide"))}
+    with torch.no_grad(), quietly():
+        program = torch.export.export(whole, (pictures,), dynamic_shapes={"pictures": sides})
+        lowered: Any = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+        (folder / FILE).write_bytes(lowered.to_executorch().buffer)

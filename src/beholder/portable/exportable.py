@@ -80,12 +80,12 @@ class Preprocessing(nn.Module):
 
 
 class Pipeline(nn.Module):
-    """From bytes to answers; the network runs in `dtype`."""
+    """From bytes to answers; the network runs in `dtype`. `by_products` as in `PixelsInGraph`."""
 
-    def __init__(self, model: Exportable, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, model: Exportable, dtype: torch.dtype = torch.float32, by_products: bool = False) -> None:
         super().__init__()
         self.dtype = dtype
-        self.preprocessing = Preprocessing(model.pixels)
+        self.preprocessing = Preprocessing(model.pixels, by_products)
         self.network = frozen_copy(model.network, dtype)
         self.answers = frozen_copy(model.answers)
 

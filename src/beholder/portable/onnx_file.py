@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from beholder.backends.outputs import Precision, frozen_copy
+from beholder.backends.quiet import quietly
 from beholder.portable.exportable import Exportable, Preprocessing
 from beholder.portable.quantise import quantise_onnx
 
@@ -55,7 +53,7 @@ def _graph(
     import onnx
 
     sizes = tuple(dict.fromkeys(varying, torch.export.Dim.DYNAMIC) for _ in given)
-    with _quietly(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+    with quietly(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         program = torch.export.export(_Listed(module), tuple(given), dynamic_shapes={"inputs": sizes})
         path = Path(folder) / FILE
         torch.onnx.export(
@@ -73,16 +71,3 @@ class _Listed(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Any:
         return self.module(*inputs)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """The exporter tells which libraries it could have known, and libraries warn about each other."""
-    told = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(told)

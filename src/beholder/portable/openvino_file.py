@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from beholder.backends.outputs import Flat, Precision, export_graph, frozen_copy
+from beholder.backends.quiet import quietly
 from beholder.portable.exportable import Exportable
 from beholder.portable.quantise import quantise_openvino
 from beholder.tokenizers.pixels import PixelConfig
@@ -39,8 +39,7 @@ def write_openvino(model: Exportable, precision: Precision, examples: Sequence[T
 def _convert(module: nn.Module, given: list[Tensor]) -> Any:
     import openvino
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries about each other
+    with quietly():
         return openvino.convert_model(export_graph(Flat(frozen_copy(module)), given))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from beholder.backends.outputs import Precision
+from beholder.backends.quiet import quietly
 from beholder.portable.exportable import Exportable, Pipeline
 
 FILE = "model.pt2"
@@ -20,8 +20,7 @@ def write_program(model: Exportable, precision: Precision, examples: Sequence[Te
     """Any number of pictures of any size in a call."""
     pictures = torch.zeros(2, 96, 80, 3, dtype=torch.uint8)  # sizes that are not alike
     sizes = dict.fromkeys((0, 1, 2), torch.export.Dim.DYNAMIC)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of libraries about each other
+    with torch.no_grad(), quietly():
         program = torch.export.export(
             Pipeline(model, _DTYPES[precision]).eval(), (pictures,), dynamic_shapes={"pictures": sizes}
         )

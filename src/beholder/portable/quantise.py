@@ -9,8 +9,6 @@ in ONNX Runtime: with one, products overflow 16 bits on processors without VNNI,
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
 import tempfile
 from collections.abc import Sequence
@@ -18,6 +16,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from torch import Tensor
+
+from beholder.backends.quiet import quietly
 
 NUM_EXAMPLES = 64
 """Pictures from which ranges of activations are taken."""
@@ -37,30 +37,25 @@ def quantise_onnx(graph: Any, names: Sequence[str], examples: Sequence[Tensor], 
     reads_pixels = [
         node.name for node in graph.graph.node if node.op_type in _PRODUCTS and set(node.input) & set(names)
     ]
-    told = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-            plain, tidied, quantised = (Path(folder) / f"{name}.onnx" for name in ("plain", "tidied", "quantised"))
-            onnx.save(graph, plain)
-            quant_pre_process(plain, tidied, skip_symbolic_shape=True)
-            if is_transformer:
-                graph = onnx.load(tidied)
-                del graph.graph.value_info[:]  # shapes from before matrices were turned
-                onnx.save(graph, tidied)
-                quantize_dynamic(
-                    tidied, quantised, per_channel=True, weight_type=QuantType.QUInt8, nodes_to_exclude=reads_pixels,
-                    op_types_to_quantize=["MatMul", "Gemm"],
-                )  # fmt: skip
-            else:
-                quantize_static(
-                    tidied, quantised, cast(Any, _Rows(names, examples)), quant_format=QuantFormat.QDQ,
-                    per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-                    nodes_to_exclude=reads_pixels,
-                )  # fmt: skip
-            return onnx.load(quantised)
-    finally:
-        logging.disable(told)
+    with quietly(), tempfile.TemporaryDirectory() as folder:
+        plain, tidied, quantised = (Path(folder) / f"{name}.onnx" for name in ("plain", "tidied", "quantised"))
+        onnx.save(graph, plain)
+        quant_pre_process(plain, tidied, skip_symbolic_shape=True)
+        if is_transformer:
+            graph = onnx.load(tidied)
+            del graph.graph.value_info[:]  # shapes from before matrices were turned
+            onnx.save(graph, tidied)
+            quantize_dynamic(
+                tidied, quantised, per_channel=True, weight_type=QuantType.QUInt8, nodes_to_exclude=reads_pixels,
+                op_types_to_quantize=["MatMul", "Gemm"],
+            )  # fmt: skip
+        else:
+            quantize_static(
+                tidied, quantised, cast(Any, _Rows(names, examples)), quant_format=QuantFormat.QDQ,
+                per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                nodes_to_exclude=reads_pixels,
+            )  # fmt: skip
+        return onnx.load(quantised)
 
 
 def quantise_openvino(graph: Any, names: Sequence[str], examples: Sequence[Tensor], *, is_transformer: bool) -> Any:
@@ -70,7 +65,7 @@ def quantise_openvino(graph: Any, names: Sequence[str], examples: Sequence[Tenso
     rows = nncf.Dataset(list(_rows(names, examples)))
     how = nncf.ModelType.TRANSFORMER if is_transformer else None
     nncf.set_log_level(logging.ERROR)
-    with contextlib.redirect_stdout(io.StringIO()):  # progress bars
+    with quietly():  # progress bars
         return nncf.quantize(
             graph, rows, subset_size=len(examples[0]), model_type=how, fast_bias_correction=is_transformer,
             ignored_scope=nncf.IgnoredScope(names=_first_products(graph), validate=False),

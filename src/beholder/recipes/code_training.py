@@ -12,7 +12,7 @@ from torch import nn
 
 from beholder.data.stream import Stream
 from beholder.recipes.adapt.pace import Timed, seconds_per_step
-from beholder.recipes.adapt.settings import need_budget
+from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.sitting import Sitting
 from beholder.recipes.trained_once import trained_once
 from beholder.runtime.device import Device
@@ -61,7 +61,7 @@ def steps_for(
 
     Raises UserError for a budget of none, and where memory does not hold a batch, with the `option` that would mend it.
     """
-    budget = need_budget(settings.budget, "12m")
+    budget = parse_budget(settings.budget, needed=True)
 
     def seconds(batch_size: int, num_timed: int) -> float:
         return seconds_per_step(

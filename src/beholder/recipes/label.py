@@ -107,15 +107,16 @@ def label(
     Raises UserError for a table without a path column, and where nothing is to be labelled.
     """
     log, photos, out = log or Log(quiet=True), Path(photos), Path(out)
-    table, samples = open_table(photos, out, log)
-    names = list(dict.fromkeys([*(name.strip() for name in classes if name.strip()), *table.classes()]))
-    guess = None if model is None else _guesser(load_own(model), samples, device, threads)
-    num_left = sum(not table.label_of(place) for place in range(len(table.rows)))
-    log.stage("Table", f"{out}: {counted(len(table.rows), 'image')}, {num_left:,} without a label")
-    listener = listen("127.0.0.1", port)
-    number = listener.getsockname()[1]
-    log.stage("Address", f"http://127.0.0.1:{number}")
-    run(build_label_app(table, lambda place: _show(samples[place]), names, guess, number), listener)
+    bundle = None if model is None else load_own(model)
+    with listen("127.0.0.1", port) as listener:  # before a table is begun: a refusal leaves nothing
+        table, samples = open_table(photos, out, log)
+        names = list(dict.fromkeys([*(name.strip() for name in classes if name.strip()), *table.classes()]))
+        guess = None if bundle is None else _guesser(bundle, samples, device, threads)
+        num_left = sum(not table.label_of(place) for place in range(len(table.rows)))
+        log.stage("Table", f"{out}: {counted(len(table.rows), 'image')}, {num_left:,} without a label")
+        number = listener.getsockname()[1]
+        log.stage("Address", f"http://127.0.0.1:{number}")
+        run(build_label_app(table, lambda place: _show(samples[place]), names, guess, number), listener)
     log.stage("Next", f"beholder adapt {photos} --labels {out} --out runs/first")
 
 
@@ -134,7 +135,8 @@ def open_table(photos: Path, out: Path, log: Log) -> tuple[LabelTable, list[Samp
         made = LabelTable(out, ("file_name", "label"), rows, keys, "file_name", "label")
         if not rows:
             raise UserError(f"{photos} has no image files to label; name a folder of images.")
-        out.parent.mkdir(parents=True, exist_ok=True)
+        with told_kindly(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
         made.save()
         return made, [by_key[key] for key in keys]
     found = read_table(out)

@@ -225,11 +225,11 @@ async def _embed(engine: Engine, asked: EmbeddingRequest) -> tuple[dict[str, Any
     spent = Spent()
     if images:
         pictures = await read_pictures([given[place] for place in images], engine.config, "input")
-        points, cost = await ready.queue("place images").submit(pictures)
+        points, cost = await ready.queue("embeddings of images").submit(pictures)
         rows |= {place: point.numpy() for place, point in zip(images, points, strict=True)}
         spent += cost
     if texts:
-        points, cost = await ready.queue("place texts").submit([given[place] for place in texts])
+        points, cost = await ready.queue("embeddings of texts").submit([given[place] for place in texts])
         rows |= {place: point.numpy() for place, point in zip(texts, points, strict=True)}
         spent += cost
     data = [
@@ -312,11 +312,11 @@ async def _search(engine: Engine, asked: SearchRequest) -> tuple[dict[str, Any],
         raise Refusal(400, "Nothing is searched for; give text, image, or both.", param="text")
     points, spent = {}, Spent()
     if asked.text is not None:
-        (points["text"],), cost = await ready.queue("place texts").submit([asked.text])
+        (points["text"],), cost = await ready.queue("embeddings of texts").submit([asked.text])
         spent += cost
     if asked.image is not None:
         pictures = await read_pictures([asked.image], engine.config, "image")
-        (points["like"],), cost = await ready.queue("place images").submit(pictures)
+        (points["like"],), cost = await ready.queue("embeddings of images").submit(pictures)
         spent += cost
     find = ready.served.search
     assert find is not None

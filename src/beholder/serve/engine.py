@@ -70,9 +70,9 @@ class Engine:
     def _ready(self, served: Served) -> Ready:
         works: dict[str, Callable[[Sequence[Any]], Iterable[Any]]] = {}
         if served.place_images is not None:
-            works["place images"] = served.place_images
+            works["embeddings of images"] = served.place_images
         if served.place_texts is not None:
-            works["place texts"] = served.place_texts
+            works["embeddings of texts"] = served.place_texts
         for name in ("classify", "anomaly", "detect"):
             work = getattr(served, name)
             if work is not None:
@@ -110,6 +110,6 @@ def cannot(served: Served, ability: str) -> Refusal:
     """For what a model was not made for."""
     can = ", ".join(f"/v1/{one}" for one in served.abilities)
     return Refusal(
-        404, f"{served.name} {served.about} and does not answer {ability}; it answers {can}.", param="model",
+        404, f"{served.name} does not answer {ability} ({served.about}); it answers {can}.", param="model",
         code="ability_not_found",
     )  # fmt: skip

@@ -88,7 +88,7 @@ def draw_words(image: np.ndarray, words: list[Grounded]) -> UInt8[np.ndarray, "H
         share = np.asarray(heat.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR))[..., None] * 0.75
         tile = Image.new("RGB", (_SIDE, _SIDE + _LINE), (255, 255, 255))
         tile.paste(Image.fromarray((small * (1 - share) + _HOT * share).clip(0, 255).astype(np.uint8)))
-        text = f"{one.word}  {round(one.nats, 1) + 0.0:+.1f}"  # a zero without minus
+        text = f"{one.word}  {one.nats:+z.1f}"
         ImageDraw.Draw(tile).text((4, _SIDE + 4), text, fill=(0, 0, 0), font=ImageFont.load_default(16))
         tiles.append(np.asarray(tile))
     blank = np.full((_SIDE + _LINE, _SIDE, 3), 255, np.uint8)

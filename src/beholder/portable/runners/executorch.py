@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from executorch.runtime import Runtime
 
+LONGEST = 1024  # side of a picture that the file has room for
 
-def fitting(picture, longest):
-    """The file has room for sides up to `longest`; larger pictures are averaged in blocks of whole pixels first."""
-    step = -(-max(picture.shape[:2]) // longest)
+
+def fitting(picture):
+    """Larger pictures are averaged in blocks of whole pixels first."""
+    step = -(-max(picture.shape[:2]) // LONGEST)
     if step == 1:
         return picture
     down, across = (min(step, side) for side in picture.shape[:2])
@@ -26,7 +28,7 @@ def open_model(folder, threads=0):
     assert method is not None, "model.pte has no method"
 
     def ask(pictures):
-        found = [method.execute([torch.tensor(fitting(one, 1024)[None])]) for one in pictures]
+        found = [method.execute([torch.tensor(fitting(one)[None])]) for one in pictures]
         return {name: torch.cat([row[at] for row in found]).numpy() for at, name in enumerate(facts["outputs"])}
 
     return ask

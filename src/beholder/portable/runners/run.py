@@ -30,6 +30,9 @@ def tell(found, facts):
 
 
 if __name__ == "__main__":
+    missing = [name for name in sys.argv[1:] if not Path(name).is_file()]
+    if missing or len(sys.argv) < 2:
+        sys.exit(f"Name pictures: python run.py PICTURE...{' Not there: ' if missing else ''}{', '.join(missing)}")
     folder = Path(__file__).parent
     facts, ask = json.loads((folder / "model.json").read_text(encoding="utf-8")), open_model(folder)
     for name in sys.argv[1:]:

@@ -62,24 +62,23 @@ class Budget:
         return not self.seconds and not self.steps
 
 
-def parse_budget(text: str) -> Budget:
-    """Read "0", "90s", "5m", "1.5h" or "400 steps". Raises UserError for anything else."""
+def parse_budget(text: str, *, needed: bool = False) -> Budget:
+    """Read "90s", "5m", "1.5h", "400 steps", or "0" where none is `needed`. Raises UserError for anything else."""
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h|steps?|)\s*", text)
     if not found or (found[2] == "" and float(found[1]) != 0):
-        raise UserError(f"--budget {text}: give a time such as 90s, 5m or 2h, a number such as '400 steps', or 0.")
+        rule = (
+            "a time such as 90s, 5m or 2h, or '400 steps'"
+            if needed
+            else ("a time such as 90s, 5m or 2h, a number such as '400 steps', or 0")
+        )
+        raise UserError(f"--budget {text}: give {rule}.")
     number, unit = float(found[1]), found[2]
+    if needed and number == 0:
+        raise UserError(f"--budget {text}: nothing is learned in no time; give a time such as 5m, or '400 steps'.")
     if unit.startswith("step"):
         return Budget(steps=_bounded(int(number), _MOST_STEPS, text))
     seconds = number * {"s": 1, "m": 60, "h": 3600, "": 0}[unit]
     return Budget(seconds=_bounded(seconds, _MOST_SECONDS, text))
-
-
-def need_budget(text: str, usual: str) -> Budget:
-    """`parse_budget` of what must learn. Raises UserError for none, too."""
-    budget = parse_budget(text)
-    if budget.is_none:
-        raise UserError(f"--budget {text}: nothing is learned in no time; give {usual}, or '400 steps'.")
-    return budget
 
 
 def _bounded(number: Number, most: Number, text: str) -> Number:

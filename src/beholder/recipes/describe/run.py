@@ -23,7 +23,7 @@ from beholder.models.gpt import GPT
 from beholder.models.seen import SeenTokens
 from beholder.pretrained.embedded import DEFAULT_PAIRS
 from beholder.recipes.adapt.pace import Timed
-from beholder.recipes.adapt.settings import need_budget
+from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.describe.fit import fit, learn_language, steps_for, stream_of
 from beholder.recipes.describe.joining import Regions
 from beholder.recipes.describe.judge import judge, judge_languages, say_all
@@ -83,7 +83,7 @@ def train_describe(
     """
     settings = from_json(DescribeTraining, to_json(settings or DescribeTraining()))
     check(settings)
-    need_budget(settings.budget, "8m")
+    parse_budget(settings.budget, needed=True)
     log, data, out = log or Log(quiet=True), Path(data), Path(out)
     if data.is_dir():
         refuse_inside(out, data)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from beholder.recipes.adapt.settings import need_budget
+from beholder.recipes.adapt.settings import parse_budget
 from beholder.types import UserError
 
 Student = Literal["base", "small", "tiny"]
@@ -36,7 +36,7 @@ class Distil:
         """Itself. Raises UserError for what cannot work."""
         if self.student not in SIDES:
             raise UserError(f"--student {self.student}: choose {', '.join(SIDES)}.")
-        need_budget(self.budget, "5m")
+        parse_budget(self.budget, needed=True)
         if self.pictures < FEWEST:
             raise UserError(f"--pictures {self.pictures}: give {FEWEST} pictures or more.")
         if min(self.views, self.batch_size) < 1 or not 0 < self.lr < math.inf:

@@ -90,7 +90,7 @@ def train_language(
     """
     settings = from_json(LanguageTraining, to_json(settings or LanguageTraining()))
     check(settings)
-    parse_budget(settings.budget)
+    parse_budget(settings.budget, needed=True)
     log, data, out = log or Log(quiet=True), Path(data), Path(out)
     if data.is_dir():
         refuse_inside(out, data)

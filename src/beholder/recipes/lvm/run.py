@@ -16,7 +16,7 @@ from beholder.config import from_json, to_json
 from beholder.models.lvm import TRUNKS
 from beholder.pretrained.part_folder import Part
 from beholder.recipes.adapt.pace import Timed
-from beholder.recipes.adapt.settings import need_budget
+from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.lvm.codes import encode_all
 from beholder.recipes.lvm.fit import build_model, fit, steps_for
 from beholder.recipes.lvm.judge import judge
@@ -68,7 +68,7 @@ def train_lvm(
         settings = replace(settings, leave_out=parse_tasks(leave_out, "--leave-out"))
     settings = from_json(LVMTraining, to_json(settings))
     check(settings)
-    need_budget(settings.budget, "12m")
+    parse_budget(settings.budget, needed=True)
     with sit_over_codes(
         "train_lvm", data, tokenizer, out, settings, seed=seed, device=device, threads=threads,
         max_pixels=max_pixels, log=log,

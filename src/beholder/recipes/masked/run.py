@@ -13,7 +13,7 @@ from typing import Any
 from beholder.config import from_json, to_json
 from beholder.pretrained.part_folder import Part
 from beholder.recipes.adapt.pace import Timed
-from beholder.recipes.adapt.settings import need_budget
+from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.coded_pictures import PLAIN, encode_once, look_plainly
 from beholder.recipes.masked.fit import build_model, fit, steps_for, stream_of
 from beholder.recipes.masked.holes import put_holes
@@ -50,7 +50,7 @@ def train_masked(
     """
     settings = from_json(MaskedTraining, to_json(settings or MaskedTraining()))
     check(settings)
-    need_budget(settings.budget, "12m")
+    parse_budget(settings.budget, needed=True)
     with sit_over_codes(
         "train_masked", data, tokenizer, out, settings, seed=seed, device=device, threads=threads,
         max_pixels=max_pixels, log=log,

@@ -19,7 +19,7 @@ from beholder.config import from_json, to_json
 from beholder.objectives.next_token import NextToken
 from beholder.pretrained.part_folder import Part
 from beholder.recipes.adapt.pace import seconds_per_step
-from beholder.recipes.adapt.settings import Budget, need_budget
+from beholder.recipes.adapt.settings import Budget, parse_budget
 from beholder.recipes.code_training import fit_stage, plan_for
 from beholder.recipes.lvm.codes import encode_all
 from beholder.recipes.lvm.material import gather
@@ -87,7 +87,7 @@ def run_scale_law(
     """The same with every choice in `settings`, those that the command line does not offer too."""
     settings = from_json(ScaleLaw, to_json(settings))
     check(settings)
-    budget = need_budget(settings.budget, "20m")
+    budget = parse_budget(settings.budget, needed=True)
     with sit_over_codes(
         "scale_law", data, tokenizer, out, settings, seed=seed, device=device, threads=threads,
         max_pixels=max_pixels, log=log,

@@ -17,7 +17,7 @@ from beholder.config import from_json, to_json
 from beholder.pretrained.part_folder import Part
 from beholder.recipes.adapt.arrays import create_array
 from beholder.recipes.adapt.pace import Timed
-from beholder.recipes.adapt.settings import need_budget
+from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.coded_pictures import PLAIN, CodeTables, encode_once, look_plainly
 from beholder.recipes.over_codes import sit_over_codes
 from beholder.recipes.sitting import Sitting
@@ -60,7 +60,7 @@ def train_text_to_image(
     """
     settings = from_json(TextToImageTraining, to_json(settings or TextToImageTraining()))
     check(settings)
-    need_budget(settings.budget, "12m")
+    parse_budget(settings.budget, needed=True)
     with sit_over_codes(
         "train_text_to_image", data, tokenizer, out, settings, seed=seed, device=device, threads=threads,
         max_pixels=max_pixels, log=log,
