@@ -128,7 +128,7 @@ def deal(domain: Domain) -> Parts:
     return Parts(learn, validation, np.sort(np.concatenate([validation, test])))
 
 
-def by_teacher(session: Session, domain: Domain, parts: Parts, generic: nn.Module, seconds: float) -> Iterator[Variant]:
+def by_teacher(session: Session, domain: Domain, generic: nn.Module, seconds: float) -> Iterator[Variant]:
     """Self-distillation from the generic backbone on."""
     yield _taught(session, domain, generic, seconds)
 

@@ -108,7 +108,7 @@ def test_too_few_pictures_and_wrong_settings_are_told(
     for changed, told in (
         (["--budget", "0"], "nothing is learned in no time"),
         (["--pictures", "3"], "give 40 pictures or more"),
-        (["--batch-size", "0"], "give numbers above 0"),
+        (["--batch-size", "0"], "--batch-size 0: give a number above 0"),
     ):
         assert main([*given_, *changed]) == 2
         assert told in capsys.readouterr().err

@@ -187,8 +187,8 @@ def test_an_export_that_loses_accuracy_is_refused(
         ({"precision": "bf16"}, "--format onnx has no --precision bf16"),
         ({"format": "program", "precision": "int8"}, "--format program has no --precision int8"),
         ({"names": ["a", "b"]}, "has classes of its own"),
-        ({"may_lose": -1.0}, "give a share above 0"),
-        ({"may_lose": float("nan")}, "give a share above 0"),
+        ({"may_lose": -1.0}, "--may-lose -1: give points of accuracy from 0"),
+        ({"may_lose": float("nan")}, "give points of accuracy from 0"),
         ({"may_differ": float("nan")}, "give a share above 0"),
         ({"labels": "other.csv"}, "round: not a class of this model, which has across, along"),
     ],
@@ -220,7 +220,7 @@ class TestComparison:
 
     def test_equal_answers_differ_by_nothing(self) -> None:
         found = compare(self.original, self.original, 2.0, [0, 1])
-        assert found.distance == 0 and found.num_changed == 0
+        assert found.distance == 0 and (found.num_other_class, found.num_other_unusual) == (0, 0)
         assert found.accuracies == (1.0, 1.0) and found.points_lost == 0
 
     def test_distances_changes_and_points_are_counted(self) -> None:
@@ -231,9 +231,10 @@ class TestComparison:
         }
         found = compare(self.original, new, 2.0, [0, 1])
         assert found.distances["embedding"] == pytest.approx(0.1)
-        assert found.num_changed == 2  # one is unusual now, the other of another class
+        assert (found.num_other_class, found.num_other_unusual) == (1, 1)
         assert found.accuracies == (1.0, 0.5) and found.points_lost == pytest.approx(50)
 
     def test_pictures_without_a_label_are_no_accuracy(self) -> None:
         assert compare(self.original, self.original, None, [None, 1]).accuracies == (1.0, 1.0)
         assert compare(self.original, self.original, None).accuracies is None
+        assert compare(self.original, self.original, None).num_other_unusual is None

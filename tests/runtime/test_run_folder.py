@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 
 from beholder.checkpoint.files import save_tensors
 from beholder.runtime.energy import Cost
-from beholder.runtime.files import refuse_inside, told_kindly, write_json, write_whole
+from beholder.runtime.files import new_folder, refuse_inside, told_kindly, write_json, write_whole
 from beholder.runtime.run_folder import RunFolder
 from beholder.types import UserError
 
@@ -50,6 +51,37 @@ def test_a_mistaken_first_try_may_be_mended(tmp_path: Path) -> None:
     RunFolder.open(tmp_path, {"labels": "lables.csv"}).close()
     with RunFolder.open(tmp_path, {"labels": "labels.csv"}) as run:
         assert not run.is_resumed
+
+
+class TestARefusedRun:
+    def test_leaves_no_folder_when_nothing_was_done(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="no such table"), RunFolder.open(tmp_path / "run", {}) as run:
+            run.scratch("pixels")
+            (run.path / "quarantine.jsonl").touch()
+            raise UserError("no such table")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_leaves_the_folder_that_the_user_made(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError), RunFolder.open(tmp_path, {}):
+            raise UserError("no such table")
+        assert tmp_path.is_dir() and list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("found", ["a refused file", "a decision", "a stage"])
+    def test_keeps_what_it_found(self, tmp_path: Path, found: str) -> None:
+        with pytest.raises(UserError), RunFolder.open(tmp_path / "run", {}) as run:
+            if found == "a refused file":
+                (run.path / "quarantine.jsonl").write_text("{}\n")
+            elif found == "a decision":
+                run.resolve("steps", lambda: 3)
+            else:
+                run.stage("read", lambda: 3)
+            raise UserError("two classes are needed")
+        assert (tmp_path / "run" / "recipe.json").exists()
+
+    def test_a_killed_run_is_kept(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyboardInterrupt), RunFolder.open(tmp_path / "run", {}):
+            raise KeyboardInterrupt
+        assert (tmp_path / "run" / "recipe.json").exists()
 
 
 def test_another_recipe_is_refused_with_both_values(tmp_path: Path) -> None:
@@ -203,3 +235,45 @@ def test_the_file_systems_refusals_become_one_sentence(tmp_path: Path, number: i
 def test_other_errors_pass_unchanged(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="weird"), told_kindly(tmp_path):
         raise OSError(errno.EIO, "weird")
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+class TestANewFolder:
+    def test_takes_its_place_at_the_end(self, tmp_path: Path) -> None:
+        (tmp_path / "out").mkdir()
+        with new_folder(tmp_path / "out") as folder:
+            (folder / "a").write_text("1")
+            assert list((tmp_path / "out").iterdir()) == []
+        assert (tmp_path / "out" / "a").read_text() == "1" and names(tmp_path) == ["out"]
+
+    def test_is_gone_when_the_work_fails(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "out") as folder:
+            (folder / "a").write_text("1")
+            raise KeyboardInterrupt
+        assert names(tmp_path) == []
+
+    def test_clears_what_a_killed_one_left(self, tmp_path: Path) -> None:
+        killed = f"""
+            import os, pathlib, signal
+            from beholder.runtime.files import new_folder
+            with new_folder(pathlib.Path({str(tmp_path / "out")!r})) as folder:
+                (folder / "half").write_text("1")
+                os.kill(os.getpid(), signal.SIGKILL)
+        """
+        subprocess.run([sys.executable, "-c", textwrap.dedent(killed)], check=False)
+        assert names(tmp_path) == [".out.draft"]
+        with new_folder(tmp_path / "out") as folder:
+            assert list(folder.iterdir()) == []
+        assert names(tmp_path) == ["out"]
+
+    def test_is_one_writers(self, tmp_path: Path) -> None:
+        with (
+            new_folder(tmp_path / "out"),
+            pytest.raises(UserError, match="in use by another"),
+            new_folder(tmp_path / "out"),
+        ):
+            pass
+        assert names(tmp_path) == ["out"]

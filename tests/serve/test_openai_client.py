@@ -140,6 +140,8 @@ class TestChat:
         [
             ({"messages": [{"role": "user", "content": "no image"}]}, "none is shown"),
             ({"tools": [{"type": "function", "function": {"name": "x"}}]}, "tools is not supported"),
+            ({"presence_penalty": 0.5}, "presence_penalty is not supported"),
+            ({"response_format": {"type": "json_object"}}, "response_format is not supported"),
             ({"max_tokens": 99999}, "at most 1,024"),
             ({"messages": shown("a <image>", picture())}, "stands for images"),
             ({"messages": [{"role": "assistant", "content": "x"}]}, "nothing was asked"),
@@ -151,6 +153,22 @@ class TestChat:
         asked = {"model": "answers", "messages": shown("which?", picture()), **changed}
         with pytest.raises(openai.BadRequestError, match=told):
             client.chat.completions.create(**asked)
+
+    def test_wishes_for_nothing_and_answers_that_are_sent_back_are_taken(self, client: Any) -> None:
+        plain = {"model": "writer", "max_tokens": 8}
+        asked = [{"role": "user", "content": "a red"}]
+        first = client.chat.completions.create(**plain, messages=asked).choices[0].message
+        idle = {
+            "presence_penalty": 0,
+            "tools": [],
+            "logprobs": False,
+            "response_format": {"type": "text"},
+            "user": "me",
+        }
+        again = client.chat.completions.create(**plain, **idle, messages=asked).choices[0].message
+        assert again.content == first.content
+        turns = [*asked, first.model_dump(), {"role": "user", "content": "and"}]
+        assert client.chat.completions.create(**plain, messages=turns).choices[0].message.content
 
     @pytest.mark.parametrize("is_streamed", [True, False])
     def test_more_than_the_model_reads_is_refused_before_it_begins(self, client: Any, is_streamed: bool) -> None:

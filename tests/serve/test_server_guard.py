@@ -44,14 +44,38 @@ class TestBadBodies:
     @pytest.mark.parametrize(
         ("content", "status"),
         [
-            (b"{", 422), (b"[]", 422), (b"null", 422), (b'{"model": 3, "images": []}', 422),
-            (b'{"model": "solar", "images": "x"}', 422), (b"\xff\xfe", 422), (b"", 422), (b"[" * 100_000, 400),
+            (b"{", 400), (b"[]", 422), (b"null", 422), (b'{"model": 3, "images": []}', 422),
+            (b'{"model": "solar", "images": "x"}', 422), (b"\xff\xfe", 400), (b"", 422), (b"[" * 100_000, 400),
         ],
     )  # fmt: skip
     def test_what_has_another_form_is_told(self, address: Address, content: bytes, status: int) -> None:
         answer = httpx.post(f"{address.url}/v1/classify", content=content, headers={"content-type": "application/json"})
         assert answer.status_code == status and answer.json()["error"]["message"]
         assert alive(address)
+
+    @pytest.mark.parametrize(
+        ("path", "body", "told"),
+        [
+            ("classify", {"model": "solar"}, "images: has to be given"),
+            ("classify", {"model": "solar", "images": []}, "images: give at least 1;"),
+            ("classify", {"model": "solar", "images": ["x"], "label": ["a"]}, "label: is no field of this request"),
+            ("search", {"model": "solar", "count": 0}, "count: input should be greater than or equal to 1"),
+            ("chat/completions", {"model": "w", "messages": [{"role": "user", "content": [{"type": "sound"}]}]},
+             "messages.0.content.0: has to have a type of"),
+        ],
+    )  # fmt: skip
+    def test_the_field_and_the_rule_are_named(self, address: Address, path: str, body: Any, told: str) -> None:
+        answer = post(address, f"/v1/{path}", body)
+        assert answer.status_code == 422 and answer.json()["error"]["message"].startswith(told)
+
+    def test_a_missing_head_is_told(self, address: Address) -> None:
+        answer = httpx.post(f"{address.url}/v1/classify", content=b'{"model": "solar"}')
+        assert answer.status_code == 400 and "Content-Type: application/json" in answer.json()["error"]["message"]
+
+    def test_a_form_with_another_field_is_refused(self, address: Address) -> None:
+        files = {"image": ("x.png", b""), "mask": ("y.png", b"")}
+        answer = httpx.post(f"{address.url}/v1/images/edits", data={"model": "masked", "sed": "1"}, files=files)
+        assert answer.status_code == 422 and answer.json()["error"]["message"].startswith("sed: ")
 
     @pytest.mark.parametrize(
         ("url", "told"),

@@ -10,8 +10,10 @@ import io
 import json
 import os
 import runpy
+import signal
 import sys
-from collections.abc import Collection, Sequence
+import threading
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from beholder.types import UserError
@@ -53,6 +55,7 @@ RECIPES = {
     "text-to-image": "Your pictures and their captions: a model that draws what a text says.",
 }
 """What `train` knows by name."""
+_RESUMED = ("adapt", "tune", "train", "scale-law", "distil")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # a console that cannot show a letter gets its number
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = _main(list(sys.argv[1:] if arguments is None else arguments))
+        with _tidied_up_when_asked_to_end():
+            code = _main(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()  # here, where a closed pipe can be met; at its end the interpreter would complain aloud
         return code
     except BrokenPipeError:
@@ -70,6 +74,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         return _told_of_a_full_disk(error)
+
+
+@contextlib.contextmanager
+def _tidied_up_when_asked_to_end() -> Iterator[None]:
+    """SIGTERM ends the block as an exception does, so that half-made files go; the exit code is 143, as the shell tells
+    of a program that it ended. Verbs that drain, such as serve, take the signal themselves."""
+
+    def end(*_: object) -> None:
+        raise SystemExit(143)
+
+    is_ours = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, end) if is_ours else None
+    try:
+        yield
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _main(arguments: list[str]) -> int:
@@ -87,7 +108,8 @@ def _main(arguments: list[str]) -> int:
     except UserError as error:
         return _refuse(str(error), "--json" in rest)
     except KeyboardInterrupt:
-        print("\nInterrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
+        kept = " The same command goes on from the last checkpoint." if verb in _RESUMED else ""
+        print(f"\nInterrupted.{kept}", file=sys.stderr)
         return 130
 
 

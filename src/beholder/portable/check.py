@@ -28,8 +28,10 @@ class Comparison:
     distances: dict[str, float]
     """By output."""
     num_pictures: int
-    num_changed: int
-    """Pictures whose class, or whether they are unusual, is another one."""
+    num_other_class: int | None
+    """Pictures that get another class; None for a model without classes."""
+    num_other_unusual: int | None
+    """Pictures that are unusual for one and not for the other; None for a model that does not know what is usual."""
     was_right: Bool[np.ndarray, " n"] | None
     """Of the pictures with a label, whether the original's class is right; None without labels."""
     is_right: Bool[np.ndarray, " n"] | None
@@ -61,18 +63,19 @@ def compare(
     """`classes` are what is right, by number; None for pictures without a label. `own_threshold` of the unusual is the
     second model's, where it is another."""
     distances = {name: _relative(np.asarray(export[name]), np.asarray(original[name])) for name in original}
-    changed = np.zeros(len(next(iter(original.values()))), bool)
+    num_other_class = num_other_unusual = None
     if PROBABILITIES in original:
-        changed |= original[PROBABILITIES].argmax(1) != export[PROBABILITIES].argmax(1)
+        num_other_class = int((original[PROBABILITIES].argmax(1) != export[PROBABILITIES].argmax(1)).sum())
     if DISTANCE in original and threshold is not None:
         own = threshold if own_threshold is None else own_threshold
-        changed |= (original[DISTANCE] > threshold) != (export[DISTANCE] > own)
+        num_other_unusual = int(((original[DISTANCE] > threshold) != (export[DISTANCE] > own)).sum())
     was_right = is_right = None
     if classes is not None and PROBABILITIES in original:
         known = np.array([one is not None for one in classes])
         right = np.array([one for one in classes if one is not None])
         was_right, is_right = (one[PROBABILITIES][known].argmax(1) == right for one in (original, export))
-    return Comparison(distances, len(changed), int(changed.sum()), was_right, is_right)
+    num_pictures = len(next(iter(original.values())))
+    return Comparison(distances, num_pictures, num_other_class, num_other_unusual, was_right, is_right)
 
 
 def _relative(found: Float[np.ndarray, "n ..."], expected: Float[np.ndarray, "n ..."]) -> float:

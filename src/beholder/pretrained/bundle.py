@@ -83,7 +83,7 @@ def _check_place(folder: Path) -> None:
     if not folder.exists():
         raise UserError(f"{folder} does not exist; name a model folder, such as the model/ of a finished run.")
     if not folder.is_dir():
-        raise UserError(f"{folder} is a file; name the model folder that holds it, with its config.json.")
+        raise UserError(f"{folder} is a file; name a model folder, such as the model/ of a finished run.")
     if not (folder / "config.json").is_file():
         raise UserError(
             f"{folder} holds no config.json, so it is not a model folder; name the model/ of a finished run, "

@@ -54,7 +54,8 @@ def load(name: str | Path) -> Bundle | Foreign | Part:
 
 def load_own(name: str | Path) -> Bundle:
     """The model of a folder that beholder made; the hub is not asked. Raises UserError for a foreign one."""
-    loaded = need_whole(load(Path(name)))
+    is_by_name = str(name) == DEFAULT_PAIRS and not Path(name).exists()
+    loaded = need_whole(load(str(name) if is_by_name else Path(name)))
     if isinstance(loaded, Foreign):
         raise UserError(
             f"{name} is a foreign model ({loaded.kind}), and this needs one that adapt made; name the model/ of a run."

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from beholder.data.decode import Limits, Unreadable, decode
-from beholder.data.sources import read_source
+from beholder.data.sources import Source
 from beholder.evaluate.resample import mean_interval
 from beholder.portable.check import Comparison, Said, compare
 from beholder.portable.cost import Speed
@@ -79,7 +79,8 @@ class BeforeAfter:
             "before": asdict(self.before),
             "after": asdict(self.after),
             "num_pictures": found.num_pictures,
-            "num_changed": found.num_changed,
+            "num_other_class": found.num_other_class,
+            "num_other_unusual": found.num_other_unusual,
             "distances": found.distances,
             "accuracies": found.accuracies,
             "points_lost": found.points_lost,
@@ -100,7 +101,9 @@ class BeforeAfter:
             won, low, high = (round(one, 1) + 0.0 for one in (-(found.points_lost or 0.0), *self.points_interval))
             change = f"{won:+.1f} points, 95 % interval {low:+.1f} to {high:+.1f}"
             rows.append(("accuracy", *(f"{one:.1%}" for one in found.accuracies), change))  # type: ignore[arg-type]
-        rows.append(("decided otherwise", "", f"{found.num_changed:,}", f"of {counted(found.num_pictures, 'picture')}"))
+        asked = f"of {counted(found.num_pictures, 'picture')}"
+        changes = {"class is another": found.num_other_class, "unusual, or no longer": found.num_other_unusual}
+        rows += [(name, "", f"{count:,}", asked) for name, count in changes.items() if count is not None]
         rows += [(f"{name} differs by", "", f"{found.distances[name]:.2g}", "") for name in found.distances]
         widths = [max(len(row[column]) for row in rows) for column in range(3)]
         return "\n".join(
@@ -109,10 +112,16 @@ class BeforeAfter:
 
 
 def choose_pictures(
-    data: Path, labels: str | Path | None, classes: Sequence[str], limits: Limits, num_others: int, log: Log
+    source: Source,
+    data: Path,
+    labels: str | Path | None,
+    classes: Sequence[str],
+    limits: Limits,
+    num_others: int,
+    log: Log,
 ) -> Pictures:
-    """Raises UserError for too few, for labels that the model has no classes for, and for labels where it has none."""
-    source = read_source(data, labels=labels)
+    """Of a source that was read from `data` with `labels`. Raises UserError for too few, for labels that the model has
+    no classes for, and for labels where it has none."""
     if labels is not None and not classes:
         raise UserError(f"--labels {labels}: this model has no classes to compare them with; leave --labels out.")
     unknown = {sample.label for sample in source.samples if sample.label is not None} - set(classes)
@@ -133,12 +142,18 @@ def choose_pictures(
     first = next((image for _, image in decoded(kept.judged, limits)), None)
     if len(kept.judged) < _FEWEST or first is None:
         raise UserError(
-            f"{data} leaves {counted(len(kept.judged), 'picture')} to compare on, of which {_FEWEST} or more have "
-            "to be readable; give more pictures."
+            f"{data} leaves {counted(len(kept.judged), 'picture')} to compare on{_told_of(part, source)}, of which "
+            f"{_FEWEST} or more have to be readable; give more pictures."
         )
     if part is None:
         log.warn("the data name no test part: what the model learned from, it knows before and after")
     return replace(kept, first=first)
+
+
+def _told_of(part: str | None, source: Source) -> str:
+    """Where the others are."""
+    of = f" of {counted(len(source.samples), 'picture')}"
+    return f"{of} (the others are learned from)" if part is None else f"{of} (those of its part '{part}')"
 
 
 def decoded(samples: Sequence[Sample], limits: Limits) -> Iterator[tuple[Sample, np.ndarray]]:

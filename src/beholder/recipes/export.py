@@ -5,7 +5,6 @@ beholder export runs/first/model --format onnx --precision int8 --data photos/ -
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,17 @@ import numpy as np
 
 from beholder.backends.outputs import Precision
 from beholder.data.decode import Limits
+from beholder.data.sources import read_source
 from beholder.portable.check import MAY_DIFFER, MAY_LOSE, Comparison
-from beholder.portable.cost import memory_of_export, memory_of_original, time_in_turn
+from beholder.portable.cost import guess_seconds, memory_of_export, memory_of_original, time_in_turn
 from beholder.portable.exportable import Exportable, open_exportable
 from beholder.portable.formats import Format, FormatName, check_format, open_export, write_runners
 from beholder.portable.quantise import NUM_EXAMPLES
 from beholder.pretrained.load import load
 from beholder.recipes.before_after import BeforeAfter, Pictures, Weight, choose_pictures, compare_on
 from beholder.runtime.device import pick_device
-from beholder.runtime.files import refuse_inside, told_kindly, write_json, write_text
-from beholder.runtime.log import Log
+from beholder.runtime.files import new_folder, refuse_inside, told_kindly, write_json, write_text
+from beholder.runtime.log import Log, counted, duration
 from beholder.types import UserError
 from beholder.version import VERSION
 
@@ -57,36 +57,38 @@ def export(
     log, data, out = log or Log(quiet=True), Path(data), Path(out)
     found = check_format(format, precision)
     bound = MAY_DIFFER[precision] if may_differ is None else may_differ
-    if not (bound > 0 and may_lose >= 0):  # also where one is no number
-        raise UserError(f"--may-differ {bound:g}, --may-lose {may_lose:g}: give a share above 0, and points from 0.")
+    if not bound > 0:  # also where it is no number
+        raise UserError(f"--may-differ {bound:g}: give a share above 0.")
+    if not may_lose >= 0:
+        raise UserError(f"--may-lose {may_lose:g}: give points of accuracy from 0.")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out} is there already; name a new folder.")
     refuse_inside(out, data)
+    source = read_source(data, labels=labels)
     device = pick_device("cpu", threads)
     listed = [name.strip() for name in names or ()]
     original = open_exportable(load(model), listed, device)
     log.stage("Model", f"{model}: gives {', '.join(original.outputs)}")
-    pictures = choose_pictures(data, labels, original.labels, Limits(max_pixels), NUM_EXAMPLES, log)
-    title = f"{format} {precision}"
-    with told_kindly(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as draft:
-            folder = Path(draft) / "model"
-            folder.mkdir()
-            log.stage("Write", f"{format} in {precision}, which takes up to some minutes")
-            _write(original, found, precision, pictures, folder, {"source": str(model), "format": format})
-            checked = _check(original, folder, pictures, device.num_threads, str(model), listed, log)
-            log.line(checked.table(title))
-            _refuse(checked.comparison, bound, may_lose, title)
-            results = {
-                "format": format, "precision": precision, "may_differ": bound, "may_lose": may_lose,
-                "threads": device.num_threads, **checked.findings(),
-            }  # fmt: skip
-            write_json(folder / "check.json", results)
-            write_text(folder / "README.md", _card(found, original, str(model), title, checked))
-            if out.exists():
-                out.rmdir()
-            folder.replace(out)
+    pictures = choose_pictures(source, data, labels, original.labels, Limits(max_pixels), NUM_EXAMPLES, log)
+    title, num_judged = f"{format} {precision}", len(pictures.judged)
+    seconds = 2 * num_judged * guess_seconds(lambda images: original.ask(list(images)), pictures.first)
+    log.stage(
+        "Estimate",
+        f"{duration(seconds)} to compare on {counted(num_judged, 'picture')}, after writing {format} in {precision}, "
+        "which takes up to some minutes",
+    )
+    with told_kindly(out), new_folder(out) as folder:
+        log.stage("Write", title)
+        _write(original, found, precision, pictures, folder, {"source": str(model), "format": format})
+        checked = _check(original, folder, pictures, device.num_threads, str(model), listed, log)
+        log.line(checked.table(title))
+        _refuse(checked.comparison, bound, may_lose, title)
+        results = {
+            "format": format, "precision": precision, "may_differ": bound, "may_lose": may_lose,
+            "threads": device.num_threads, **checked.findings(),
+        }  # fmt: skip
+        write_json(folder / "check.json", results)
+        write_text(folder / "README.md", _card(found, original, str(model), title, checked))
     log.stage("Export", f"{out}: python {out}/run.py PICTURE...; it needs {found.needs.replace(' ', ' and ')}")
     return results
 

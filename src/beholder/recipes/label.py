@@ -107,8 +107,8 @@ def label(
     Raises UserError for a table without a path column, and where nothing is to be labelled.
     """
     log, photos, out = log or Log(quiet=True), Path(photos), Path(out)
-    bundle = None if model is None else load_own(model)
     with listen("127.0.0.1", port) as listener:  # before a table is begun: a refusal leaves nothing
+        bundle = None if model is None else load_own(model)
         table, samples = open_table(photos, out, log)
         names = list(dict.fromkeys([*(name.strip() for name in classes if name.strip()), *table.classes()]))
         guess = None if bundle is None else _guesser(bundle, samples, device, threads)
@@ -117,7 +117,10 @@ def label(
         number = listener.getsockname()[1]
         log.stage("Address", f"http://127.0.0.1:{number}")
         run(build_label_app(table, lambda place: _show(samples[place]), names, guess, number), listener)
-    log.stage("Next", f"beholder adapt {photos} --labels {out} --out runs/first")
+    num_labelled = sum(bool(table.label_of(place)) for place in range(len(table.rows)))
+    again = f"beholder label {photos} --out {out} goes on" if num_labelled < len(table.rows) else ""
+    enough = f"beholder adapt {photos} --labels {out} --out runs/first" if num_labelled else ""
+    log.stage("Next", f"{counted(num_labelled, 'label')}; " + "; ".join(filter(None, (again, enough))))
 
 
 def open_table(photos: Path, out: Path, log: Log) -> tuple[LabelTable, list[Sample]]:

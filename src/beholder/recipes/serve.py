@@ -66,24 +66,29 @@ def serve(
     keys = read_keys(None if key_file is None else Path(key_file))
     picked, config = pick_device(device, threads), config or ServeConfig()
     photos = None if search is None else Path(search)
-    served = open_all(models, picked, photos, log)
-    listener = listen(host, port)
-    if host not in _LOOPBACK and not keys:
-        log.warn(f"--host {host} lets others ask, and no keys are asked for; give --key-file, or serve on 127.0.0.1")
-    if replicas:
-        port = listener.getsockname()[1]
-        listener.close()
-        del served  # which has made the index of searched pictures, and told what is wrong
-        searched = None if photos is None else photos.absolute()
-        open_app = functools.partial(open_application, photos=searched, config=config, keys=keys, device=device)
-        run_on_ray(
-            open_app, models, replicas, host=host, port=port, config=config, threads=threads,
-            is_gpu=picked.torch_device.type == "cuda", log=log,
-        )  # fmt: skip
-        return
-    shown = f"[{host}]" if ":" in host else host
-    log.stage("Address", f"http://{shown}:{listener.getsockname()[1]}")
-    run(build_app(served, picked, config, keys), listener)
+    if photos is not None and not photos.exists():
+        raise UserError(f"--search {photos}: no such folder; name a folder of pictures.")
+    with listen(
+        host, port
+    ) as listener:  # bound, not answered yet: a port that is taken is told before models are opened
+        served = open_all(models, picked, photos, log)
+        if host not in _LOOPBACK and not keys:
+            log.warn(
+                f"--host {host} lets others ask, and no keys are asked for; give --key-file, or serve on 127.0.0.1"
+            )
+        number = listener.getsockname()[1]
+        if not replicas:
+            shown = f"[{host}]" if ":" in host else host
+            log.stage("Address", f"http://{shown}:{number}")
+            run(build_app(served, picked, config, keys), listener)
+            return
+    del served  # which has made the index of searched pictures, and told what is wrong
+    searched = None if photos is None else photos.absolute()
+    open_app = functools.partial(open_application, photos=searched, config=config, keys=keys, device=device)
+    run_on_ray(
+        open_app, models, replicas, host=host, port=number, config=config, threads=threads,
+        is_gpu=picked.torch_device.type == "cuda", log=log,
+    )  # fmt: skip
 
 
 def open_application(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from beholder.runtime.lock import lock_folder
 from beholder.types import UserError
 
 
@@ -40,6 +42,28 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """JSON with sorted reading in mind: two spaces, no NaN (a NaN is a bug upstream and raises ValueError)."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes `path` (absent, or empty) when the block ends well and is gone when it does not.
+
+    Until then it lies in a hidden neighbour, which the next writer of `path` clears away should this one be killed.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    draft.mkdir(parents=True, exist_ok=True)
+    lock = lock_folder(draft, "wait for it or choose another --out")
+    folder = draft / "folder"
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        yield folder
+        if path.exists():
+            path.rmdir()
+        folder.replace(path)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        os.close(lock)
 
 
 def read_json(path: Path) -> Any:

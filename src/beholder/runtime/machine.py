@@ -22,9 +22,21 @@ def machine(device: Device) -> dict[str, Any]:
     }
 
 
+def adds_bytes_exactly() -> bool:
+    """Whether this processor adds products of bytes in 32 bits (VNNI, AMX, Arm's dot products): others do so in 16
+    bits, where sums overflow."""
+    told = f"{_told_by_linux('flags')} {_told_by_linux('Features')}".split()
+    return bool({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"} & set(told)) or platform.machine() == "arm64"
+
+
 def _processor() -> str:
+    return _told_by_linux("model name") or platform.processor() or platform.machine()
+
+
+def _told_by_linux(name: str) -> str:
+    """Of the first processor; empty where it is not told."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123 (a device file, not a path of ours)
-            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+            return next(line.split(":", 1)[1].strip() for line in lines if line.split(":")[0].strip() == name)
     except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        return ""

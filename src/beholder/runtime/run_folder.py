@@ -34,9 +34,11 @@ class RunFolder:
     Built by `open`; holds an exclusive lock until `close` or the end of the process.
     """
 
-    def __init__(self, path: Path, lock: int, is_resumed: bool) -> None:
+    def __init__(self, path: Path, lock: int, is_resumed: bool, is_new: bool) -> None:
         self.path = path
         self.is_resumed = is_resumed
+        self.is_new = is_new
+        """Whether the folder itself was made by this process."""
         self._lock = lock
 
     @classmethod
@@ -52,11 +54,13 @@ class RunFolder:
             _refuse_finished(path)
             if _read_recipe(path) is None and path.exists() and _has_foreign_files(path):
                 raise UserError(f"{path} holds other files and no run; choose a new folder for --out.")
+            is_new = not path.exists()
             (path / "stages").mkdir(parents=True, exist_ok=True)
             lock = lock_folder(path, "wait for it or choose another --out")
             try:
                 _refuse_finished(path)  # another process may have finished it since
-                return cls(path, lock, is_resumed=_begin(path, json.loads(json.dumps(recipe))))
+                is_resumed = _begin(path, json.loads(json.dumps(recipe)))
+                return cls(path, lock, is_resumed=is_resumed, is_new=is_new)
             except BaseException:
                 os.close(lock)
                 raise
@@ -64,7 +68,13 @@ class RunFolder:
     def __enter__(self) -> RunFolder:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """A run that is refused before it did or found anything leaves no folder behind."""
+        if kind is not None and issubclass(kind, UserError) and _holds_nothing_yet(self.path):
+            for entry in self.path.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            if self.is_new:
+                self.path.rmdir()
         self.close()
 
     def close(self) -> None:
@@ -157,6 +167,15 @@ def _append(path: Path, entry: dict[str, Any]) -> None:
 def _refuse_finished(path: Path) -> None:
     if (path / "results.json").exists():
         raise UserError(f"{path} holds a finished run; choose another --out, or delete that folder first.")
+
+
+def _holds_nothing_yet(path: Path) -> bool:
+    """Whether a run's folder holds what was asked and nothing else: no decision, no stage, no list of refused files."""
+    begun = _read_recipe(path)
+    if begun is not None and begun.keys() != {"asked"}:
+        return False
+    files = (entry for entry in path.rglob("*") if entry.is_file())
+    return all(entry.name in {"recipe.json", ".lock"} or entry.stat().st_size == 0 for entry in files)
 
 
 def _begin(path: Path, recipe: dict[str, Any]) -> bool:

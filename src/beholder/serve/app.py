@@ -13,6 +13,7 @@ import numpy as np
 from fastapi import FastAPI, File, Form, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartParser
 
@@ -22,6 +23,7 @@ from beholder.runtime.device import Device
 from beholder.serve import chat
 from beholder.serve.drawing import draw, edit
 from beholder.serve.engine import Engine
+from beholder.serve.form import refusal_of
 from beholder.serve.guard import Guard
 from beholder.serve.lane import Spent
 from beholder.serve.measures import Measures
@@ -37,6 +39,7 @@ from beholder.types import UserError
 from beholder.version import VERSION
 
 _MOST_THUMBNAILS = 50
+_FIELDS_OF_EDITS = {"model", "image", "mask", "prompt", "label", "n", "seed", "user"}
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"description": told}
     for status, told in {
@@ -87,9 +90,11 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        where = ".".join(str(one) for one in first["loc"] if one != "body")
-        return JSONResponse(error_body(422, f"{where or 'body'}: {first['msg']}.", where or None), 422)
+        deepest = max(
+            error.errors(), key=lambda one: len(one["loc"])
+        )  # of kinds that were tried, the one that fitted best
+        refusal = refusal_of(deepest, error.body, request.headers.get("content-type"))
+        return JSONResponse(refusal.body(), refusal.status)
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
@@ -165,6 +170,7 @@ def _add_openai(app: FastAPI) -> None:
         seed: Annotated[int, Form(ge=0, le=2**62)] = 0,
     ) -> Response:
         """The picture with something else where the mask is transparent, or, without transparency, not black."""
+        _refuse_other_fields(await request.form())
         config: ServeConfig = request.app.state.config
         picture = read_picture(await image.read(), Limits(max_pixels=config.most_pixels), "image")
         content, wish = await mask.read(), Wish(label or None, prompt or None)
@@ -172,6 +178,15 @@ def _add_openai(app: FastAPI) -> None:
             request, model,
             lambda engine: edit(engine, model, picture, content, wish, n, seed, request.app.state.device),
         )  # fmt: skip
+
+
+def _refuse_other_fields(form: FormData) -> None:
+    """Of a change of a picture; what OpenAI's clients send is let pass where it asks for what is done anyway."""
+    usual = {"size": {"auto"}, "response_format": {"b64_json"}, "output_format": {"png"}, "quality": {"auto"}}
+    for name, value in form.items():
+        if name not in _FIELDS_OF_EDITS and value not in usual.get(name, ()):
+            raise Refusal(422, f"{name}: this is no field of this request, or not with this value; /openapi.json has "
+                               "the form.", param=name)  # fmt: skip
 
 
 def _add_vision(app: FastAPI) -> None:

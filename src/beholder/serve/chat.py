@@ -19,12 +19,11 @@ from beholder.serve.engine import Engine, Ready
 from beholder.serve.lane import Spent
 from beholder.serve.pictures import read_pictures
 from beholder.serve.refusal import Refusal
-from beholder.serve.schema import ChatRequest, ImagePart, Message
+from beholder.serve.schema import ASKS_FOR_NOTHING, ChatRequest, ImagePart, Message
 from beholder.tasks.saying import NUM_TOKENS, Saying, Told
 from beholder.tasks.talk import Asking
 
 ABILITY = "chat/completions"
-_UNSUPPORTED = ("tools", "functions", "response_format", "logit_bias", "logprobs", "audio", "modalities")
 
 
 @dataclass(frozen=True)
@@ -124,10 +123,10 @@ def _usage(prompted: Prompted, rows: Sequence[Row]) -> dict[str, int]:
 
 
 def _refuse_unsupported(asked: ChatRequest) -> None:
-    extra = asked.model_extra or {}
-    named = next((name for name in _UNSUPPORTED if extra.get(name)), None)
-    if named is not None:
-        raise Refusal(400, f"{named} is not supported here; leave it out.", param=named, code="unsupported_parameter")
+    for name, harmless in ASKS_FOR_NOTHING.items():
+        value = getattr(asked, name)
+        if value is not None and value not in harmless:
+            raise Refusal(400, f"{name} is not supported here; leave it out.", param=name, code="unsupported_parameter")
     if asked.stream and asked.n > 1:
         raise Refusal(400, f"n={asked.n}: one answer is streamed at a time; ask for 1.", param="n")
 

@@ -70,8 +70,8 @@ class Guard:
             raise
         finally:
             seconds = time.perf_counter() - begun
-            route = scope.get("route")
-            path = getattr(route, "path", "(unknown)")
+            known = scope["path"] if scope["path"] in _OPEN + _PAGES else "(unknown)"
+            path = getattr(scope.get("route"), "path", known)
             model = scope["state"].get("model", "-")
             self._measures.requests.labels(path, model, told["status"]).inc()
             self._measures.seconds.labels(path).observe(seconds)

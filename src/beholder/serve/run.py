@@ -4,6 +4,7 @@ before the process goes."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from typing import Any
 
@@ -43,8 +44,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def run(app: FastAPI, listener: socket.socket) -> None:
-    """Until the process is asked to stop."""
-    server_of(app).run(sockets=[listener])
+    """Until the process is asked to stop; Ctrl-C is the usual way, and no failure."""
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again, when all is drained
+        server_of(app).run(sockets=[listener])
 
 
 def server_of(app: FastAPI) -> uvicorn.Server:

@@ -1,5 +1,10 @@
 """Requests, in the form that OpenAI's clients send, and ours beside them. Shapes of the answers stand where they are
-made."""
+made.
+
+A field that is not known here is refused, lest a wish be lost or a name misspelt. What OpenAI's clients may send
+besides is named: what changes no answer is read over, and a wish that no model here fulfils may have the one value that
+asks for nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+_UNMET = "No model here fulfils this: null, or the value that asks for nothing."
+
 
 class Asked(BaseModel):
     """What every request may have."""
 
-    model_config = ConfigDict(extra="allow", protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
     model: str = Field(description="The name of a served model; see /v1/models.")
+    user: str | None = Field(None, description="Read over.")
+    metadata: dict[str, Any] | None = Field(None, description="Read over.")
+    safety_identifier: str | None = Field(None, description="Read over.")
 
 
 class ImageUrl(BaseModel):
@@ -33,14 +43,33 @@ class TextPart(BaseModel):
 Part = Annotated[ImagePart | TextPart, Field(discriminator="type")]
 
 
+Nothing = Annotated[list[Any], Field(max_length=0)] | None
+
+
 class Message(BaseModel):
-    model_config = ConfigDict(extra="allow")
+    """With the empty fields that answers have which are sent back."""
+
+    model_config = ConfigDict(extra="forbid")
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[Part]
+    name: str | None = Field(None, description="Read over.")
+    refusal: None = None
+    audio: None = None
+    function_call: None = None
+    tool_calls: Nothing = None
+    annotations: Nothing = None
 
 
 class StreamOptions(BaseModel):
     include_usage: bool = False
+
+
+ASKS_FOR_NOTHING: dict[str, tuple[Any, ...]] = {
+    "presence_penalty": (0,), "frequency_penalty": (0,), "logprobs": (False,), "top_logprobs": (0,),
+    "logit_bias": ({},), "tools": ([],), "tool_choice": ("none", "auto"), "functions": ([],),
+    "function_call": ("none", "auto"), "response_format": ({"type": "text"},), "modalities": (["text"],), "audio": (),
+}  # fmt: skip
+"""Values of wishes that no model here fulfils, beside null."""
 
 
 class ChatRequest(Asked):
@@ -57,6 +86,22 @@ class ChatRequest(Asked):
     stop: str | list[str] | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
+    presence_penalty: Any = Field(None, description=_UNMET)
+    frequency_penalty: Any = Field(None, description=_UNMET)
+    logprobs: Any = Field(None, description=_UNMET)
+    top_logprobs: Any = Field(None, description=_UNMET)
+    logit_bias: Any = Field(None, description=_UNMET)
+    tools: Any = Field(None, description=_UNMET)
+    tool_choice: Any = Field(None, description=_UNMET)
+    functions: Any = Field(None, description=_UNMET)
+    function_call: Any = Field(None, description=_UNMET)
+    response_format: Any = Field(None, description=_UNMET)
+    modalities: Any = Field(None, description=_UNMET)
+    audio: Any = Field(None, description=_UNMET)
+    parallel_tool_calls: bool | None = Field(None, description="Read over.")
+    store: bool | None = Field(None, description="Read over; nothing is stored.")
+    service_tier: str | None = Field(None, description="Read over.")
+    prompt_cache_key: str | None = Field(None, description="Read over.")
 
 
 class EmbeddingRequest(Asked):
@@ -74,6 +119,10 @@ class ImageRequest(Asked):
     seed: int = Field(0, ge=0, le=2**62)
     size: str | None = None
     response_format: Literal["b64_json", "url"] | None = None
+    quality: Literal["auto", "standard"] | None = None
+    background: Literal["auto", "opaque"] | None = None
+    output_format: Literal["png"] | None = None
+    moderation: str | None = Field(None, description="Read over.")
     label: str | None = Field(None, description="A class that the pictures should show, of models that know some.")
     guidance: float = Field(3.0, ge=0, le=100)
 

@@ -16,12 +16,14 @@ from typing import Any
 from beholder.config import to_json
 from beholder.data.augment import AugmentConfig
 from beholder.data.decode import Limits
+from beholder.data.sources import read_source
 from beholder.data.stream import ImageStream
 from beholder.objectives.distillation import Distillation
-from beholder.portable.cost import memory_of_original, time_in_turn
+from beholder.portable.cost import guess_seconds, memory_of_original, time_in_turn
 from beholder.portable.exportable import Exportable, open_exportable
 from beholder.pretrained.bundle import Bundle, load_bundle
 from beholder.pretrained.load import load_own
+from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.before_after import BeforeAfter, Pictures, Weight, choose_pictures, compare_on, decoded
 from beholder.recipes.code_training import fit_stage, plan_for, steps_for
 from beholder.recipes.distil.settings import FEWEST, SIDES, Distil, Student
@@ -38,9 +40,10 @@ from beholder.recipes.distil.views import Views, look
 from beholder.recipes.sitting import Sitting
 from beholder.runtime.device import pick_device
 from beholder.runtime.files import refuse_inside, told_kindly, write_text
-from beholder.runtime.log import Log, counted
+from beholder.runtime.log import Log, counted, duration
 from beholder.runtime.run_folder import RunFolder
 from beholder.runtime.seed import derive
+from beholder.tasks.embed import embed_arrays
 from beholder.types import Sample, UserError
 from beholder.version import VERSION
 
@@ -86,12 +89,12 @@ def distil(
     log, out, data = log or Log(quiet=True), Path(out), Path(data)
     settings = Distil(student, budget, pictures, views, batch_size, lr).check()
     refuse_inside(out, data)
-    bundle = load_own(teacher)
+    source, bundle = read_source(data, labels=labels), load_own(teacher)
     picked, limits = pick_device(device, threads), Limits(max_pixels)
     asked = {"recipe": "distil", "teacher": str(teacher), "data": str(data), "labels": str(labels), "seed": seed}
     with RunFolder.open(out, {**asked, **to_json(settings)}) as run:
         original = open_exportable(bundle, (), pick_device("cpu", threads))
-        chosen = choose_pictures(data, labels, original.labels, limits, settings.pictures, log)
+        chosen = choose_pictures(source, data, labels, original.labels, limits, settings.pictures, log)
         sitting = Sitting(data, settings, seed, run, picked, limits, log)
         lesson = _prepare(sitting, bundle, chosen)
         network, told = _teach(sitting, bundle, lesson)
@@ -127,9 +130,25 @@ def _prepare(sitting: Sitting[Distil], teacher: Bundle, pictures: Pictures) -> _
     num_views = min(4, max(1, settings.views // len(learned)))
     log.stage("Look", f"{counted(len(learned), 'picture')} to learn from in {counted(num_views, 'view')} each, "
                       f"{num_asked:,} to choose by")  # fmt: skip
+    _tell_of_time(sitting, teacher, pictures, num_views * len(learned) + num_asked)
     views = [_look(sitting, teacher, *one) for one in ((learned, num_views, "learned"), (asked, 1, "asked"))]
     head = copy.deepcopy(teacher.model.head)
     return _Lesson(views[0], views[1], Distillation(views[0].embeddings, head))
+
+
+def _tell_of_time(sitting: Sitting[Distil], teacher: Bundle, pictures: Pictures, num_looks: int) -> None:
+    settings = sitting.settings
+    teacher.model.to(sitting.device.torch_device)
+    each = guess_seconds(lambda images: embed_arrays(teacher, list(images), sitting.device), pictures.first)
+    budget = parse_budget(settings.budget)
+    looking, comparing = each * num_looks, 2 * each * len(pictures.judged)
+    training = f"{budget.steps:,} steps" if budget.seconds is None else duration(budget.seconds)
+    total = "" if budget.seconds is None else f"about {duration(looking + comparing + budget.seconds)}: "
+    sitting.log.stage(
+        "Estimate",
+        f"{total}{duration(looking)} to look {num_looks:,} times (--views asks for fewer), {training} to train "
+        f"(--budget), {duration(comparing)} to compare",
+    )
 
 
 def _look(sitting: Sitting[Distil], teacher: Bundle, samples: list[Sample], num_views: int, name: str) -> Views:

@@ -39,7 +39,7 @@ class Distil:
         parse_budget(self.budget, needed=True)
         if self.pictures < FEWEST:
             raise UserError(f"--pictures {self.pictures}: give {FEWEST} pictures or more.")
-        if min(self.views, self.batch_size) < 1 or not 0 < self.lr < math.inf:
-            told = f"--views {self.views}, --batch-size {self.batch_size}, --lr {self.lr:g}"
-            raise UserError(f"{told}: give numbers above 0.")
+        for option, value in (("--views", self.views), ("--batch-size", self.batch_size), ("--lr", self.lr)):
+            if not 0 < value < math.inf:  # also where it is no number
+                raise UserError(f"{option} {value:g}: give a number above 0.")
         return self
