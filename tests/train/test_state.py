@@ -41,6 +41,24 @@ def test_loading_undoes_saving_to_the_bit(tmp_path: Path) -> None:
     assert read_notes(tmp_path, 3) == {"step": 3, "note": "kept"}
 
 
+def test_a_parameter_that_no_gradient_reaches_hinders_no_resume(tmp_path: Path) -> None:
+    def with_an_idle_part(seed: int) -> nn.Module:
+        model = tiny_model(seed=seed)
+        model.register_parameter("idle", nn.Parameter(torch.zeros(3, 3)))
+        return model
+
+    trained = state(with_an_idle_part(1), num_steps=2)
+    save_checkpoint(trained, tmp_path, 2, {})
+    fresh = state(with_an_idle_part(2))
+    load_checkpoint(fresh, tmp_path, 2)
+    assert same_weights(fresh.model, trained.model)
+    for one in (trained, fresh):
+        batch = tiny_stream().batch(2)
+        torch.manual_seed(0)
+        take_step(one.model, one.objective, one.optimizer, batch, step=2, device=CPU)
+    assert same_weights(fresh.model, trained.model)
+
+
 def test_only_the_last_two_are_kept(tmp_path: Path) -> None:
     trained = state(num_steps=1)
     for step in (1, 5, 9, 100):

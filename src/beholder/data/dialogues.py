@@ -128,6 +128,8 @@ def _of_languages(path: Path, languages: tuple[str, ...]) -> Dialogues:
 def read_examples(path: Path, limits: Limits) -> list[tuple[np.ndarray, str]]:
     """Images with a caption each, decoded, in the table's order of names. Raises UserError for one that cannot be read:
     an example is there to be read."""
+    if not path.exists():
+        raise UserError(f"--examples {path}: no such file; name a table of images with captions.")
     found = read_dialogues(path)
     if found.kind != "captions":
         raise UserError(f"--examples {path} holds {found.kind}; give images with captions.")

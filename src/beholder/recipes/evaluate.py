@@ -64,6 +64,8 @@ def evaluate(
     `out` is a file of JSON lines for all that was said, the worst first. In conversations each turn follows the true
     ones. Raises UserError for a model that cannot do what the data ask for, and for data without a readable image.
     """
+    if out is not None and Path(out).exists():
+        raise UserError(f"--out {out} is there already; name a new file.")
     known = read_things(None if things is None else Path(things))
     log, picked, limits = log or Log(quiet=True), pick_device(device, threads), Limits(max_pixels=max_pixels)
     found = read_dialogues(Path(data), spoken)
@@ -91,6 +93,7 @@ def evaluate(
         log.warn(f"{one.key} is left out: {one.reason}")
     if not cases:
         raise UserError(f"{data}: none of {len(found.dialogues):,} images could be read; the reasons stand above.")
+    _warn_of_other_words(by[MODEL], cases, log)
     judged = judge(found.kind, by, [one.right for one in cases], 0, known)
     if clip:
         judged["rows"][MODEL]["clip_score"] = float(np.concatenate(clip).mean())
@@ -100,6 +103,13 @@ def evaluate(
     log.stage("Asked", f"{counted(len(cases), 'image' if ability == 'describe' else 'question')}")
     told = {name: value for name, value in judged.items() if name != "single"}
     return {"model": str(model), "data": str(data), "num_refused": len(refused), **told}
+
+
+def _warn_of_other_words(said: Sequence[str], cases: Sequence[_Case], log: Log) -> None:
+    words = {word for text in said for word in text.lower().split()}
+    right = {word for one in cases for text in one.right for word in text.lower().split()}
+    if not words & right:
+        log.warn("not one word that was said is in what is right; does the model speak the language of these data?")
 
 
 def _batches(dialogues: Sequence[Dialogue]) -> Iterator[Sequence[Dialogue]]:

@@ -36,7 +36,8 @@ def refusal_of(mistake: Mapping[str, Any], body: object, content_type: str | Non
 
 def _where(place: Sequence[str | int], body: object, is_absent: bool) -> str:
     """`messages.0.content.1.text`, without the kinds that pydantic tried on the way."""
-    kept, at = list[str](), body
+    kept = list[str]()
+    at: Any = body
     for one in place:
         if (isinstance(at, Mapping) and one in at) or (isinstance(at, list) and isinstance(one, int) and one < len(at)):
             at = at[one]

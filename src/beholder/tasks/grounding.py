@@ -17,7 +17,10 @@ from beholder.tasks.saying import USUAL, Saying
 from beholder.tasks.talk import Asking, Talker
 from beholder.types import Answer
 
-_SIDE, _LINE, _COLUMNS = 200, 26, 4
+_SIDE, _LINE, _GAP, _COLUMNS = 200, 26, 8, 4
+_LEGEND = (
+    "Red: these parts made the word likelier. Numbers: nats by which the image makes it likelier than a blank does."
+)
 _HOT = np.array([220, 30, 30])
 
 
@@ -79,22 +82,24 @@ def ground_captions(
 
 
 def draw_words(image: np.ndarray, words: list[Grounded]) -> UInt8[np.ndarray, "H W 3"]:
-    """The image once for each word, red where it made the word likelier, as strongly as in the part that did most."""
+    """The image once for each word, red where it made the word likelier, as strongly as in the part that did most for
+    any (punctuation aside), below a line that says so."""
     small = np.asarray(Image.fromarray(image).resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)).astype(float)
-    most = max((float(one.heat.max()) for one in words), default=0.0)
-    tiles = []
-    for one in words:
-        heat = Image.fromarray((one.heat.clip(0) / (most or 1.0)).astype(np.float32))
+    most = max((float(one.heat.max()) for one in words if any(map(str.isalnum, one.word))), default=0.0)
+    num_rows = max(1, -(-len(words) // _COLUMNS))
+    width, height = _COLUMNS * (_SIDE + _GAP) + _GAP, num_rows * (_SIDE + _LINE + _GAP) + _LINE + _GAP
+    page = Image.new("RGB", (width, height), (255, 255, 255))
+    pen = ImageDraw.Draw(page)
+    pen.text((_GAP, 4), _LEGEND, fill=(0, 0, 0), font=ImageFont.load_default(14))
+    for number, one in enumerate(words):
+        left = _GAP + number % _COLUMNS * (_SIDE + _GAP)
+        top = _LINE + _GAP + number // _COLUMNS * (_SIDE + _LINE + _GAP)
+        heat = Image.fromarray((one.heat / (most or 1.0)).clip(0, 1).astype(np.float32))
         share = np.asarray(heat.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR))[..., None] * 0.75
-        tile = Image.new("RGB", (_SIDE, _SIDE + _LINE), (255, 255, 255))
-        tile.paste(Image.fromarray((small * (1 - share) + _HOT * share).clip(0, 255).astype(np.uint8)))
+        page.paste(Image.fromarray((small * (1 - share) + _HOT * share).clip(0, 255).astype(np.uint8)), (left, top))
         text = f"{one.word}  {one.nats:+z.1f}"
-        ImageDraw.Draw(tile).text((4, _SIDE + 4), text, fill=(0, 0, 0), font=ImageFont.load_default(16))
-        tiles.append(np.asarray(tile))
-    blank = np.full((_SIDE + _LINE, _SIDE, 3), 255, np.uint8)
-    tiles += [blank] * (-len(tiles) % _COLUMNS) if tiles else [blank] * _COLUMNS
-    rows = [np.concatenate(tiles[first : first + _COLUMNS], axis=1) for first in range(0, len(tiles), _COLUMNS)]
-    return np.concatenate(rows)
+        pen.text((left, top + _SIDE + 4), text, fill=(0, 0, 0), font=ImageFont.load_default(16))
+    return np.asarray(page)
 
 
 def _grid(gain: Float[Tensor, " P"]) -> Float[np.ndarray, "side side"]:

@@ -43,6 +43,7 @@ def save_checkpoint(state: TrainState, folder: Path, step: int, notes: Mapping[s
 
     `notes` are JSON values that `load_checkpoint` gives back.
     """
+    _prepare_moments(state)  # also of parameters that no gradient reached yet
     with told_kindly(folder):
         folder.mkdir(parents=True, exist_ok=True)
         path = _tensor_path(folder, step)
@@ -109,9 +110,11 @@ def _walk(state: TrainState) -> list[tuple[str, Tensor]]:
 
 
 def _prepare_moments(state: TrainState) -> None:
-    """Give AdamW's state its tensors, as its first step would, so that they can be filled."""
+    """Give AdamW's state the tensors that it lacks, as its first step would, so that they can be filled."""
     for group in state.optimizer.param_groups:
         for parameter in group["params"]:
+            if state.optimizer.state.get(parameter):
+                continue
             count_device = parameter.device if group["fused"] else None
             state.optimizer.state[parameter] = {
                 "step": torch.zeros((), dtype=torch.float32, device=count_device),

@@ -17,6 +17,7 @@ from beholder.data.split import combine_groups
 from beholder.recipes.describe.settings import DescribeTraining
 from beholder.recipes.pair_source import FEWEST, hash_of, parts_of
 from beholder.recipes.sitting import Sitting
+from beholder.runtime.log import counted
 from beholder.tokenizers.dialogues import DialogueRows, Turn
 from beholder.types import Sample, UserError
 
@@ -109,12 +110,18 @@ def gather(sitting: Sitting[DescribeTraining], language: str | None) -> Material
         found.source, sitting.run.scratch("survey"), limits=sitting.limits, num_workers=sitting.device.num_threads,
         log=sitting.log, quarantine_file=sitting.run.path / "quarantine.jsonl",
     )  # fmt: skip
+    if curation.quarantine:
+        first, listed = curation.quarantine[0], sitting.run.path / "quarantine.jsonl"
+        sitting.log.warn(
+            f"set aside: {counted(len(curation.quarantine), 'input')}, first {first.key} ({first.reason}); {listed} "
+            "has all"
+        )
     samples = curation.samples
     groups = combine_groups(curation.cluster, np.array([hash_of(one.group or one.key) for one in samples]))
     parts = parts_of(samples, groups, sitting.seed)
     asked, num_astride = _parted(found, samples, parts)
     if num_astride:
-        sitting.log.warn(f"{num_astride:,} dialogues show images of two parts, or unreadable ones, and are left out")
+        sitting.log.warn(f"left out, since their images are of two parts: {counted(num_astride, 'dialogue')}")
     for name in _PARTS:
         count = len({row for one in asked[name] for row in one.images})
         if count < FEWEST:
@@ -162,17 +169,19 @@ def fitting(material: Material, rows: DialogueRows) -> tuple[Material, int]:
 def _parted(
     found: Dialogues, samples: Sequence[Sample], parts: np.ndarray
 ) -> tuple[dict[Part, tuple[Asked, ...]], int]:
-    """Dialogues by the part of their images, and how many were left out."""
+    """Dialogues by the part of their images, and how many show images of two."""
     row_of = {sample.key: row for row, sample in enumerate(samples)}
     asked: dict[Part, list[Asked]] = {name: [] for name in _PARTS}
-    num_left = 0
+    num_astride = 0
     for dialogue in found.dialogues:
         rows = tuple(row_of.get(key, -1) for key in dialogue.images)
-        if -1 in rows or len({parts[row] for row in rows}) > 1:
-            num_left += 1
+        if -1 in rows:  # set aside with its image
+            continue
+        if len({parts[row] for row in rows}) > 1:
+            num_astride += 1
             continue
         asked[parts[rows[0]]] += _asked_of(dialogue, rows)
-    return {name: tuple(listed) for name, listed in asked.items()}, num_left
+    return {name: tuple(listed) for name, listed in asked.items()}, num_astride
 
 
 def _asked_of(dialogue: Dialogue, rows: tuple[int, ...]) -> list[Asked]:

@@ -52,6 +52,7 @@ from beholder.tasks.talk import Talker
 from beholder.tokenizers.chat import chat_of
 from beholder.tokenizers.dialogues import DialogueRows
 from beholder.trunk.lowrank import merge_low_rank
+from beholder.types import UserError
 
 _CAN = {"captions": ("describe",), "questions": ("answer",), "conversations": ("describe", "answer")}
 """By the kind of the data."""
@@ -84,6 +85,8 @@ def train_describe(
     settings = from_json(DescribeTraining, to_json(settings or DescribeTraining()))
     check(settings)
     parse_budget(settings.budget, needed=True)
+    if settings.regions and len(languages_of(spoken)) > 1:
+        raise UserError(f"--regions --spoken {spoken}: phrases are learned in one language; name one of them.")
     log, data, out = log or Log(quiet=True), Path(data), Path(out)
     if data.is_dir():
         refuse_inside(out, data)
@@ -115,7 +118,7 @@ def _run(sitting: Sitting[DescribeTraining], asked: dict[str, Any]) -> dict[str,
     rows = DialogueRows(tongue.words, places, tongue.config.vocabulary_size, longest, chat_of(tongue.words))
     material, num_long = fitting(material, rows)
     if num_long:
-        log.warn(f"{num_long:,} dialogues are longer than the {longest:,} tokens that the model reads, and left out")
+        log.warn(f"left out, since longer than the {longest:,} tokens that the model reads: {num_long:,}")
     if settings.vision_tuning != "frozen":
         eye = learn_to_see(sitting, material, eye, tongue, rows, seen)
         with run.charged("looking"):

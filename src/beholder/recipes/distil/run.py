@@ -130,7 +130,8 @@ def _prepare(sitting: Sitting[Distil], teacher: Bundle, pictures: Pictures) -> _
     num_views = min(4, max(1, settings.views // len(learned)))
     log.stage("Look", f"{counted(len(learned), 'picture')} to learn from in {counted(num_views, 'view')} each, "
                       f"{num_asked:,} to choose by")  # fmt: skip
-    _tell_of_time(sitting, teacher, pictures, num_views * len(learned) + num_asked)
+    if not sitting.run.is_resumed:
+        _tell_of_time(sitting, teacher, pictures, num_views * len(learned) + num_asked)
     views = [_look(sitting, teacher, *one) for one in ((learned, num_views, "learned"), (asked, 1, "asked"))]
     head = copy.deepcopy(teacher.model.head)
     return _Lesson(views[0], views[1], Distillation(views[0].embeddings, head))
