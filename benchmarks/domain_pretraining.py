@@ -12,20 +12,16 @@ sides.
 from __future__ import annotations
 
 import argparse
-import copy
 import dataclasses
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
+from domain_candidates import CANDIDATES, Variant
 
 from beholder.config import to_json
 from beholder.data.decode import Limits
@@ -33,27 +29,23 @@ from beholder.data.split import grouped_folds
 from beholder.evaluate.label_curve import Arm, Fold, Predict, label_curve
 from beholder.evaluate.resample import point_scores
 from beholder.pretrained.catalogue import efficientnet_lite0
-from beholder.recipes.adapt.cache import cache_pixels
 from beholder.recipes.adapt.domain import Domain, read_domain
-from beholder.recipes.adapt.features import Features, extract
-from beholder.recipes.adapt.pretrain import pretrain, steps_for
+from beholder.recipes.adapt.features import Features, extract, extract_by
 from beholder.recipes.adapt.session import Session
-from beholder.recipes.adapt.settings import AdaptConfig, Budget
+from beholder.recipes.adapt.settings import AdaptConfig
 from beholder.recipes.adapt.spaces import fit_space
 from beholder.runtime.device import pick_device
 from beholder.runtime.energy import WATTS_PER_BUSY_CORE
 from beholder.runtime.log import Log
 from beholder.runtime.machine import machine
 from beholder.runtime.run_folder import RunFolder
-from beholder.tokenizers.pixels import PixelConfig, normalise
+from beholder.tokenizers.pixels import PixelConfig
 from beholder.train.readout import fit_readout
 
 FRACTIONS = (0.05, 0.10, 0.25)
 NUM_FOLDS, NUM_LABEL_SEEDS = 4, 3
 SIDE = 224
 RUNS = Path(__file__).parent.parent / "research" / "runs"
-SHARES_OF_WEIGHTS = (0.3, 0.5, 0.7)
-SHARES_OF_STATISTICS = (0.1, 0.3, 1.0)
 
 
 @dataclass(frozen=True)
@@ -64,19 +56,6 @@ class Parts:
     validation: np.ndarray
     hidden: np.ndarray
     """Validation and test part."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A backbone that a candidate made."""
-
-    name: str
-    backbone: nn.Module
-    story: dict[str, Any]
-
-
-Make = Callable[[Session, Domain, nn.Module, float], Iterator[Variant]]
-"""Takes the generic backbone and seconds of pretraining."""
 
 
 def main() -> None:
@@ -100,8 +79,9 @@ def main() -> None:
         generic = efficientnet_lite0()
         features = extract(session, generic, domain.samples, "features")
         for candidate in asked.candidates:
-            for variant in CANDIDATES[candidate](session, blind, generic, asked.seconds):
-                seen = extract(session, variant.backbone, domain.samples, f"features of {variant.name}")
+            for variant in CANDIDATES[candidate](session, blind, generic, asked.seconds, features):
+                name = f"features of {variant.name}"
+                seen = extract_by(session, variant.look, domain.samples, name, at_least=variant.side)
                 found = compare(domain, parts, features, seen)
                 keep(asked.set, variant, found, {**parts_told(parts), "machine": machine(device), **cost(variant)})
 
@@ -126,75 +106,6 @@ def deal(domain: Domain) -> Parts:
     third_of = grouped_folds(names, domain.groups[rest], NUM_FOLDS - 1, seed=1)
     learn, validation = rest[third_of != 0], rest[third_of == 0]
     return Parts(learn, validation, np.sort(np.concatenate([validation, test])))
-
-
-def by_teacher(session: Session, domain: Domain, generic: nn.Module, seconds: float) -> Iterator[Variant]:
-    """Self-distillation from the generic backbone on."""
-    yield _taught(session, domain, generic, seconds)
-
-
-def by_pulled_teacher(session: Session, domain: Domain, generic: nn.Module, seconds: float) -> Iterator[Variant]:
-    """The same run, on the way back to the generic weights."""
-    taught = _taught(session, domain, generic, seconds)
-    for share in SHARES_OF_WEIGHTS:
-        yield Variant(f"teacher-pulled-{share:g}", between(generic, taught.backbone, share), taught.story)
-
-
-def by_statistics(session: Session, domain: Domain, generic: nn.Module, seconds: float) -> Iterator[Variant]:
-    """Batch norms count the domain's means and variances; no weight is changed."""
-    folder = session.run.scratch("pixels-of-statistics")
-    samples = [domain.samples[index] for index in domain.training_images(0)]
-    array = cache_pixels(samples, SIDE, folder, session.limits, 1, session.log)
-    begun = time.process_time()
-    counted = recounted(generic, array, session.pixels)
-    story = {"cpu_seconds": time.process_time() - begun, "num_images": len(samples)}
-    for share in SHARES_OF_STATISTICS:
-        yield Variant(f"statistics-{share:g}", between(generic, counted, share), story)
-
-
-CANDIDATES: dict[str, Make] = {
-    "teacher": by_teacher,
-    "teacher-pulled": by_pulled_teacher,
-    "statistics": by_statistics,
-}
-
-
-def _taught(session: Session, domain: Domain, generic: nn.Module, seconds: float) -> Variant:
-    timed = session.run.resolve(
-        "steps", lambda: dataclasses.asdict(steps_for(session, Budget(seconds=seconds), generic))
-    )
-    begun = time.process_time()
-    candidate = pretrain(session, domain, 0, int(timed["steps"]), generic)
-    story = {key: candidate.story[key] for key in ("objective", "steps", "batch_size", "num_images", "stopped")}
-    spent = session.run.resolve("cpu_seconds", lambda: {"of_pretraining": time.process_time() - begun})
-    return Variant("teacher", candidate.backbone, {**story, "cpu_seconds": spent["of_pretraining"]})
-
-
-def between(start: nn.Module, end: nn.Module, share: float) -> nn.Module:
-    """A copy whose weights and statistics lie that far on the way from start to end."""
-    mixed, ends = copy.deepcopy(start), end.state_dict()
-    values = {
-        name: torch.lerp(value, ends[name].to(value.dtype), share) if value.is_floating_point() else value
-        for name, value in start.state_dict().items()
-    }
-    mixed.load_state_dict(values)
-    return mixed.eval()
-
-
-@torch.no_grad()
-def recounted(backbone: nn.Module, array: np.ndarray, pixels: PixelConfig, batch_size: int = 32) -> nn.Module:
-    """A copy whose batch norms hold the average statistics of batches of these pictures, in a drawn order."""
-    counted = copy.deepcopy(backbone)
-    for part in counted.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            part.reset_running_stats()
-            part.momentum = None  # a plain average
-    counted.train()
-    order = np.random.default_rng(0).permutation(len(array))
-    for first in range(0, len(order) - batch_size + 1, batch_size):
-        pictures = torch.from_numpy(array[np.sort(order[first : first + batch_size])])
-        counted(normalise(pictures, pixels))
-    return counted.eval()
 
 
 def compare(domain: Domain, parts: Parts, generic: Features, adapted: Features) -> dict[str, Any]:
