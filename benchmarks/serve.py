@@ -1,13 +1,14 @@
 """Embeddings of images over HTTP on a CPU: our server beside a plain loop over the same model, and beside a plain
 FastAPI server around transformers' model.
 
-    python benchmarks/serve.py --requests 320 --clients 32 > serve.json
+    python benchmarks/serve.py --requests 320 --clients 32 --infinity PEER/bin/infinity_emb > serve.json
 
 The model is CLIP ViT-B/32's shape with random weights; every server has `--threads` threads and gets the same JPEG
 pictures (224 x 224, base64), one a request, from so many clients that each wait for their answer. Told are images a
 second by the clock and a CPU second of the server's process, and the median and 99th percentile of an answer. `loop`
 decodes the same pictures and embeds them without a server, at its best batch size: the ceiling. The peer needs
-transformers beside beholder[serve]. Servers take turns over `--rounds`.
+transformers beside beholder[serve,fast]. `--infinity` is the program of infinity-emb (`[torch,server,vision]`, aiohttp)
+in an environment of its own, run with its torch engine. Servers take turns over `--rounds`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+_INFINITY = "infinity-emb"
 _PLAIN = """
 import base64, io, sys, threading
 import torch, uvicorn
@@ -44,7 +46,7 @@ torch.set_num_threads(int(sys.argv[3]))
 model = CLIPVisionModelWithProjection.from_pretrained(sys.argv[1]).eval()
 prepare, lock, app = CLIPImageProcessor(), threading.Lock(), FastAPI()
 
-@app.get("/ready")
+@app.get("/health")
 def ready():
     return {}
 
@@ -65,6 +67,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--infinity", type=Path, help="infinity_emb of another environment")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     with tempfile.TemporaryDirectory() as scratch:
@@ -75,14 +78,26 @@ def main() -> None:
             "beholder, one at a time": [
                 sys.executable, "-m", "beholder.cli.main", "serve", str(folder), "--device", "cpu", "--batch-size", "1"
             ],
+            "beholder, int8": [
+                sys.executable, "-m", "beholder.cli.main", "serve", str(folder), "--device", "cpu", "--backend",
+                "openvino", "--precision", "int8", "--examples", str(save_pictures(pictures, Path(scratch) / "like")),
+            ],
             "FastAPI and transformers": [sys.executable, "-c", _PLAIN, str(folder)],
         }  # fmt: skip
+        if asked.infinity is not None:
+            peer = as_older_transformers_read_it(folder, Path(scratch) / "peer")
+            ways[_INFINITY] = [
+                str(asked.infinity), "v2", "--model-id", str(peer), "--served-model-name", "clip", "--engine", "torch",
+                "--device", "cpu", "--batch-size", "32", "--url-prefix", "/v1", "--no-model-warmup",
+                "--no-bettertransformer",
+            ]  # fmt: skip
         told: dict[str, Any] = {"threads": asked.threads, "clients": asked.clients, "loop": [], "servers": {}}
         for _ in range(asked.rounds):
             told["loop"].append(loop(folder, pictures))
             for name, command in ways.items():
+                also = {"modality": "image"} if name == _INFINITY else {}
                 with serving(command, name, asked.threads) as (port, process):
-                    told["servers"].setdefault(name, []).append(ask(port, process, pictures, asked))
+                    told["servers"].setdefault(name, []).append(ask(port, process, pictures, asked, also))
     json.dump(summary(told), sys.stdout, indent=1)
 
 
@@ -106,6 +121,26 @@ def save_clip(folder: Path) -> Path:
 
     CLIPImageProcessor().save_pretrained(folder)
     return folder
+
+
+def save_pictures(pictures: list[str], folder: Path) -> Path:
+    folder.mkdir()
+    for number, one in enumerate(pictures):
+        (folder / f"{number}.jpg").write_bytes(base64.b64decode(one.split(",")[1]))
+    return folder
+
+
+def as_older_transformers_read_it(folder: Path, out: Path) -> Path:
+    """The same weights, with words in the files that CLIP's tokenizer once had; no text is asked about."""
+    out.mkdir()
+    for name in ("config.json", "model.safetensors", "preprocessor_config.json"):
+        (out / name).symlink_to(folder / name)
+    letters = [chr(code) for code in range(33, 127)]
+    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    (out / "vocab.json").write_text(json.dumps({word: place for place, word in enumerate(words)}))
+    (out / "merges.txt").write_text("#version: 0.2\n")
+    (out / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "CLIPTokenizer", "model_max_length": 77}))
+    return out
 
 
 def jpeg(seed: int) -> str:
@@ -143,13 +178,15 @@ def serving(command: list[str], name: str, threads: int) -> Iterator[tuple[int, 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    told = [str(port), str(threads)] if "-c" in command else ["--port", str(port), "--threads", str(threads)]
+    told = [str(port), str(threads)] if "-c" in command else ["--port", str(port)]
+    if "serve" in command:
+        told += ["--threads", str(threads)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     process = subprocess.Popen([*command, *told], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     try:
-        for _ in range(600):
+        for _ in range(1200):
             try:
-                if httpx.get(f"http://127.0.0.1:{port}/ready").status_code == 200:
+                if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
                     break
             except httpx.TransportError:
                 time.sleep(0.2)
@@ -166,7 +203,9 @@ def cpu_seconds(process: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def ask(port: int, process: int, pictures: list[str], asked: argparse.Namespace) -> dict[str, float]:
+def ask(
+    port: int, process: int, pictures: list[str], asked: argparse.Namespace, also: dict[str, str]
+) -> dict[str, float]:
     async def run(count: int) -> list[float]:
         latencies: list[float] = []
         todo = iter(range(count))
@@ -174,7 +213,12 @@ def ask(port: int, process: int, pictures: list[str], asked: argparse.Namespace)
         async def client(session: httpx.AsyncClient) -> None:
             for number in todo:
                 begun = time.perf_counter()
-                body = {"model": "clip", "input": [pictures[number % len(pictures)]], "encoding_format": "float"}
+                body = {
+                    "model": "clip",
+                    "input": [pictures[number % len(pictures)]],
+                    "encoding_format": "float",
+                    **also,
+                }
                 answer = await session.post(f"http://127.0.0.1:{port}/v1/embeddings", json=body)
                 assert answer.status_code == 200, answer.text
                 latencies.append(time.perf_counter() - begun)
@@ -204,10 +248,9 @@ def summary(told: dict[str, Any]) -> dict[str, Any]:
     for row in servers.values():
         row["of_the_loop"] = row["per_second"] / ceiling["per_second"]
         row["of_the_loop_a_cpu_second"] = row["per_cpu_second"] / ceiling["per_cpu_second"]
-    peer = servers.get("FastAPI and transformers")
-    if peer is not None:
-        for row in servers.values():
-            row["of_the_peer_a_cpu_second"] = row["per_cpu_second"] / peer["per_cpu_second"]
+    for name in ("FastAPI and transformers", _INFINITY):
+        for row in servers.values() if name in servers else ():
+            row[f"times {name} a CPU second"] = row["per_cpu_second"] / servers[name]["per_cpu_second"]
     return {**told, "loop": ceiling, "servers": servers}
 
 

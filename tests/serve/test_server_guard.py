@@ -20,7 +20,7 @@ from serving import Address, data_url, picture, save_language
 
 from beholder.cli.main import main
 from beholder.pretrained.load import load
-from beholder.recipes.serve import open_all, read_keys
+from beholder.recipes.serve import Choice, open_all, read_keys
 from beholder.runtime.device import pick_device
 from beholder.runtime.log import Log
 from beholder.serve.remote import is_public
@@ -277,13 +277,13 @@ class TestAddresses:
 class TestMistakes:
     def test_models_of_one_name_and_none_are_told(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="Name at least one model"):
-            open_all([], pick_device("cpu", 1), None, Log(quiet=True))
+            open_all([], pick_device("cpu", 1), Choice(), Log(quiet=True))
         folder = save_language(tmp_path / "a" / "same" / "model")
         other = save_language(tmp_path / "b" / "same")
         with pytest.raises(UserError, match="Two models are called same"):
-            open_all([folder, other], pick_device("cpu", 1), None, Log(quiet=True))
+            open_all([folder, other], pick_device("cpu", 1), Choice(), Log(quiet=True))
         with pytest.raises(UserError, match="none of the models places images"):
-            open_all([folder], pick_device("cpu", 1), tmp_path, Log(quiet=True))
+            open_all([folder], pick_device("cpu", 1), Choice(tmp_path), Log(quiet=True))
         assert load(folder)
 
     @pytest.mark.parametrize(

@@ -3,8 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
 
-from beholder.cli.options import Device, Json, Threads
+from cyclopts import Parameter
+
+from beholder.cli.options import Backend, Device, Json, Threads
+
+Replicas = Annotated[
+    int,
+    Parameter(
+        help="Above 0: so many processes on a Ray cluster, or on one of this machine's own, with one thread each or "
+        "--threads; needs beholder[scale]."
+    ),
+]
+Precision = Annotated[
+    Literal["fp32", "bf16", "int8"] | None,
+    Parameter(help="Of what sees, with --backend; as the machine multiplies fastest if not given."),
+]
+RemoteImages = Annotated[
+    bool, Parameter(help="Fetch images from addresses that requests name; private addresses never.")
+]
+Examples = Annotated[
+    Path | None,
+    Parameter(
+        help="A folder of pictures of the kind that will come: the way is tried on them, and int8 takes its ranges "
+        "from them."
+    ),
+]
 
 
 def serve(
@@ -23,8 +48,11 @@ def serve(
     most_tokens: int = 1024,
     seconds: float = 120.0,
     per_minute: int = 0,
-    remote_images: bool = False,
-    replicas: int = 0,
+    remote_images: RemoteImages = False,
+    replicas: Replicas = 0,
+    backend: Backend = "plain",
+    precision: Precision = None,
+    examples: Examples = None,
     device: Device = "auto",
     threads: Threads = None,
     json: Json = False,
@@ -42,8 +70,7 @@ def serve(
     port
         0 takes any that is free, and tells it.
     search
-        A folder of pictures that /v1/search searches, by the first model that places images and texts,
-        or images alone.
+        Pictures that /v1/search searches, by the first model that places images and texts, or images alone.
     key_file
         A text file of keys, one a line, of which clients send one.
     batch_size
@@ -66,11 +93,6 @@ def serve(
         That a request may take.
     per_minute
         Requests of a key, or of an address without keys; 0: any number.
-    remote_images
-        Fetch images from addresses that requests name; private addresses never.
-    replicas
-        Above 0: so many processes on a Ray cluster, or on one of this machine's own, with one thread each or --threads;
-        needs beholder[scale].
     """
     from beholder.runtime.log import Log
     from beholder.serve.settings import ServeConfig
@@ -85,5 +107,7 @@ def serve(
         batch_size, batch_wait, most_waiting, most_rows, most_bytes, most_pixels, most_images, most_tokens, seconds,
         per_minute, remote_images,
     )  # fmt: skip
-    run(models, host=host, port=port, search=search, config=config, key_file=key_file, replicas=replicas,
-        device=device, threads=threads, log=Log(as_json=json))  # fmt: skip
+    run(
+        models, host=host, port=port, search=search, config=config, key_file=key_file, replicas=replicas,
+        backend=backend, precision=precision, examples=examples, device=device, threads=threads, log=Log(as_json=json),
+    )  # fmt: skip

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from fastapi import FastAPI
 from torch import Tensor
 
+from beholder.backends.outputs import Backend, Precision
 from beholder.data.decode import Limits, Unreadable, decode
 from beholder.data.lines import read_lines
 from beholder.data.sources import Source, read_source
@@ -32,6 +34,7 @@ from beholder.serve.app import build_app
 from beholder.serve.run import listen, run
 from beholder.serve.served import Served, name_of, open_served
 from beholder.serve.settings import ServeConfig
+from beholder.tasks.image_encoder import PLAIN, Way, first_samples
 from beholder.tasks.search import open_finder
 from beholder.tasks.search import search as search_index
 from beholder.tokenizers.pixels import PixelConfig, fit
@@ -51,6 +54,9 @@ def serve(
     config: ServeConfig | None = None,
     key_file: str | Path | None = None,
     replicas: int = 0,
+    backend: Backend | Literal["auto"] = "plain",
+    precision: Precision | None = None,
+    examples: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
     log: Log | None = None,
@@ -58,7 +64,8 @@ def serve(
     """Serve these models, by name or folder, until the process is asked to stop. `search` is a folder of pictures that
     are searched by the first model that places images and texts, or images alone; `key_file` has the keys that clients
     may send, one a line. With `replicas` above 0 so many processes of a Ray cluster answer, with `threads` each, or
-    one.
+    one. `backend` and `precision` are ways to run what sees on a CPU (docs/backends.md), for which `examples` is a
+    folder of pictures of the kind that will come; 8 bits need one.
 
     Raises UserError for a model that answers nothing, two of one name, and a port that is taken.
     """
@@ -68,10 +75,9 @@ def serve(
     photos = None if search is None else Path(search)
     if photos is not None and not photos.exists():
         raise UserError(f"--search {photos}: no such folder; name a folder of pictures.")
-    with listen(
-        host, port
-    ) as listener:  # bound, not answered yet: a port that is taken is told before models are opened
-        served = open_all(models, picked, photos, log)
+    choice = Choice(_absolute(photos), _way(backend, precision), _absolute(examples))
+    with listen(host, port) as listener:  # only bound: a port that is taken is told before models are opened
+        served = open_all(models, picked, choice, log)
         if host not in _LOOPBACK and not keys:
             log.warn(
                 f"--host {host} lets others ask, and no keys are asked for; give --key-file, or serve on 127.0.0.1"
@@ -83,32 +89,45 @@ def serve(
             run(build_app(served, picked, config, keys), listener)
             return
     del served  # which has made the index of searched pictures, and told what is wrong
-    searched = None if photos is None else photos.absolute()
-    open_app = functools.partial(open_application, photos=searched, config=config, keys=keys, device=device)
+    open_app = functools.partial(open_application, choice=choice, config=config, keys=keys, device=device)
     run_on_ray(
         open_app, models, replicas, host=host, port=number, config=config, threads=threads,
         is_gpu=picked.torch_device.type == "cuda", log=log,
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What is asked of the models beside their names."""
+
+    photos: Path | None = None
+    """A folder that is searched."""
+    way: Way = PLAIN
+    examples: Path | None = None
+    """Pictures of the kind that will come."""
+
+
 def open_application(
-    models: Sequence[str | Path], *, photos: Path | None, config: ServeConfig, keys: Sequence[str], device: str,
+    models: Sequence[str | Path], *, choice: Choice, config: ServeConfig, keys: Sequence[str], device: str,
     threads: int | None,
 ) -> FastAPI:  # fmt: skip
     """The application with its models, in a process that has nothing yet."""
     picked = pick_device(device, threads)
-    return build_app(open_all(models, picked, photos, Log(quiet=True)), picked, config, keys)
+    return build_app(open_all(models, picked, choice, Log(quiet=True)), picked, config, keys)
 
 
-def open_all(models: Sequence[str | Path], device: Device, photos: Path | None, log: Log) -> list[Served]:
-    """Models in order. Raises UserError for none, two of one name, and where photos are to be searched and none places
-    images."""
+def open_all(models: Sequence[str | Path], device: Device, choice: Choice, log: Log) -> list[Served]:
+    """Models in order. Raises UserError for none, two of one name, where photos are to be searched and none places
+    images, and for a way that a model cannot be run in."""
     if not models:
         raise UserError("Name at least one model: beholder serve runs/first/model")
-    served: list[Served] = []
+    served, photos = list[Served](), choice.photos
+    examples = _examples(choice)
     loaded = [load(path) for path in models]
     for path, model in zip(models, loaded, strict=True):
-        one = open_served(name_of(str(path)), model, device)
+        one = open_served(name_of(str(path)), model, device, choice.way, examples)
+        if choice.way != PLAIN and (one.writer or one.draws):
+            log.warn(f"{one.name} runs as ever: --backend and --precision are for what sees")
         if any(other.name == one.name for other in served):
             raise UserError(f"Two models are called {one.name}; rename one of the folders.")
         served.append(one)
@@ -121,6 +140,30 @@ def open_all(models: Sequence[str | Path], device: Device, photos: Path | None, 
     for one in served:
         log.stage("Model", f"{one.name} {one.about}: {', '.join(one.abilities)}")
     return served
+
+
+def _way(backend: Backend | Literal["auto"], precision: Precision | None) -> Way:
+    return Way("auto" if backend == "plain" and precision == "int8" else backend, precision)
+
+
+def _absolute(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path).absolute()
+
+
+def _examples(choice: Choice) -> list[np.ndarray]:
+    """Pictures on which a way is tried: the user's, or noise where nothing is learned from them."""
+    folder = choice.examples or choice.photos
+    if choice.way == PLAIN:
+        return []
+    if folder is not None:
+        found = [picture for _, picture in first_samples(read_source(folder).samples, Limits())]
+        if not found:
+            raise UserError(f"--examples {folder}: none of its pictures can be read; name another folder.")
+        return found
+    if choice.way.precision == "int8":
+        raise UserError("--precision int8 takes its ranges from pictures of the kind that will come; name some by "
+                        "--examples PHOTOS.")  # fmt: skip
+    return list(np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8))
 
 
 def _with_search(served: Served, loaded: Bundle | Foreign, photos: Path, device: Device, log: Log) -> Served:

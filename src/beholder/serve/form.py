@@ -39,9 +39,9 @@ def _where(place: Sequence[str | int], body: object, is_absent: bool) -> str:
     kept = list[str]()
     at: Any = body
     for one in place:
-        if (isinstance(at, Mapping) and one in at) or (isinstance(at, list) and isinstance(one, int) and one < len(at)):
+        try:
             at = at[one]
-        else:
+        except (KeyError, IndexError, TypeError):
             continue
         kept.append(str(one))
     if is_absent:

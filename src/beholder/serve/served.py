@@ -23,6 +23,7 @@ from beholder.pretrained.part_folder import MASKED, TEXT_TO_IMAGE, Part
 from beholder.runtime.device import Device
 from beholder.tasks.embed import embed_arrays
 from beholder.tasks.explain import heat_maps
+from beholder.tasks.image_encoder import PLAIN, FastEncoder, Way, open_fast
 from beholder.tasks.naming import Namer, by_captions, by_classes
 from beholder.tasks.regions import Finder, find_regions
 from beholder.tasks.search import open_finder
@@ -78,36 +79,53 @@ class Served:
         return tuple(name for name, is_there in can.items() if is_there)
 
 
-def open_served(name: str, model: Bundle | Foreign | Part, device: Device) -> Served:
-    """The model, ready on its device. Raises UserError for one that answers nothing."""
+def open_served(
+    name: str, model: Bundle | Foreign | Part, device: Device, way: Way = PLAIN, examples: Images = ()
+) -> Served:
+    """The model, ready on its device; what it does to images in that `way` (of a model that speaks of them, what sees,
+    in fp32), for which `examples` are some of the kind that will come.
+
+    Raises UserError for one that answers nothing, and as `open_fast` does.
+    """
     if isinstance(model, Bundle):
-        return _adapted(name, model, device)
+        return _adapted(name, model, device, None if way == PLAIN else open_fast(model, device, way, examples))
     if isinstance(model, Part):
         return _part(name, model)
     inner = model.model
     if isinstance(inner, Describer):
-        return _describer(name, model, inner, device)
+        return _describer(name, model, inner, device, way)
     if isinstance(inner, GPT):
         writer = open_writer(model, device)
         return Served(name, "writes text" if not writer.is_asked else "answers in conversations", writer=writer)
+    fast = None if way == PLAIN else open_fast(model, device, way, examples)
     if is_pair_model(inner):
-        return _pair(name, model, device)
+        return _pair(name, model, device, fast)
     if isinstance(inner, ViT):
-        return Served(name, f"places images ({model.kind})", open_finder(model, name, device).place_arrays)
+        place = open_finder(model, name, device).place_arrays if fast is None else fast.place
+        return Served(name, f"places images ({model.kind}{_told(fast)})", place)
     raise UserError(f"{model.source} ({model.kind}) answers nothing that is served; name a model of another kind.")
 
 
-def _adapted(name: str, bundle: Bundle, device: Device) -> Served:
+def _told(fast: FastEncoder | None) -> str:
+    return "" if fast is None else f", by {fast.way}"
+
+
+def _adapted(name: str, bundle: Bundle, device: Device, fast: FastEncoder | None) -> Served:
     bundle.model.to(device.torch_device)
     model = bundle.model
 
     @torch.inference_mode()
+    def embed(images: Images) -> Tensor:
+        if fast is None:
+            return embed_arrays(bundle, images, device)
+        return model.embedder.projection(fast.features(images))
+
     def place(images: Images) -> Tensor:
-        return F.normalize(embed_arrays(bundle, images, device).float(), dim=1).cpu()
+        return F.normalize(embed(images).float(), dim=1).cpu()
 
     @torch.inference_mode()
     def classify(images: Images) -> list[Found]:
-        shares = model.classify(embed_arrays(bundle, images, device)).tolist()
+        shares = model.classify(embed(images)).tolist()
         return [_labelled(dict(zip(bundle.labels, row, strict=True))) for row in shares]
 
     @torch.inference_mode()
@@ -115,7 +133,7 @@ def _adapted(name: str, bundle: Bundle, device: Device) -> Served:
         assert model.usual is not None
         rate = float(bundle.facts["false_alarm_rate"])
         threshold = model.usual.threshold(rate)
-        distances = model.usual(embed_arrays(bundle, images, device))
+        distances = model.usual(embed(images))
         p_values = model.usual.p_value(distances).tolist()
         return [
             {"label": "unusual" if distance > threshold else "usual", "score": distance, "p_value": p_value,
@@ -128,28 +146,29 @@ def _adapted(name: str, bundle: Bundle, device: Device) -> Served:
 
     has_classes = model.head is not None
     return Served(
-        name, "adapted to its own images", place, classify=classify if has_classes else None,
+        name, f"adapted to its own images{_told(fast)}", place, classify=classify if has_classes else None,
         explain=explain if has_classes else None, anomaly=anomaly if model.usual is not None else None,
     )  # fmt: skip
 
 
-def _pair(name: str, model: Foreign, device: Device) -> Served:
+def _pair(name: str, model: Foreign, device: Device, fast: FastEncoder | None) -> Served:
     space = open_space(model, device)
+    place = space.place_arrays if fast is None else fast.place
 
     def by_name(images: Images, names: Sequence[str]) -> list[Found]:
         points = place_names(space, list(names), PROMPTS)
-        shares = space.probabilities(space.place_arrays(images), points).tolist()
+        shares = space.probabilities(place(images), points).tolist()
         return [_labelled(dict(zip(names, row, strict=True))) for row in shares]
 
     return Served(
-        name, f"places images and texts in one space ({model.kind})", space.place_arrays, space.place_texts,
+        name, f"places images and texts in one space ({model.kind}{_told(fast)})", place, space.place_texts,
         classify_by_name=by_name,
     )  # fmt: skip
 
 
-def _describer(name: str, model: Foreign, inner: Describer, device: Device) -> Served:
+def _describer(name: str, model: Foreign, inner: Describer, device: Device, way: Way) -> Served:
     known = model.values.get("can", ("describe",))
-    talker = open_talker(model, device, known[0])
+    talker = open_talker(model, device, known[0], way.backend)
     detect = None
     if "regions" in known:
         namer: Namer = (

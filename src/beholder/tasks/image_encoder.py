@@ -81,14 +81,32 @@ def open_encoder(model: Foreign | Bundle | Part, device: Device) -> ImageEncoder
     return ImageEncoder(lambda images: (prepare_pixels(images, pixels),), network, finish)
 
 
-def hasten(
-    finder: Finder, model: Foreign | Bundle | Part, device: Device, way: Way, pictures: Sequence[np.ndarray]
-) -> tuple[Finder, Way]:
-    """The finder that embeds its `pictures` in that way, and which one it is where "auto" was asked.
+@dataclass(frozen=True)
+class FastEncoder:
+    """An encoder whose network runs in another way."""
 
-    `pictures` are decoded ones of the kind that will follow: the loss is measured, and ranges of 8 bits are taken, on
-    them. Raises UserError when the device is no CPU, and as `prepare` does.
-    """
+    encoder: ImageEncoder
+    prepared: Prepared
+
+    @property
+    def way(self) -> Way:
+        """Which one it is, also where "auto" was asked."""
+        return Way(self.prepared.backend, self.prepared.precision)
+
+    @torch.inference_mode()
+    def features(self, images: Sequence[np.ndarray]) -> Float[Tensor, "B F"]:
+        """What the network says of decoded pictures, in fp32."""
+        return self.prepared(*self.encoder.read(images))
+
+    @torch.inference_mode()
+    def place(self, images: Sequence[np.ndarray]) -> Float[Tensor, "B C"]:
+        """Points of length 1."""
+        return self.encoder.finish(self.features(images))
+
+
+def open_fast(model: Foreign | Bundle | Part, device: Device, way: Way, pictures: Sequence[np.ndarray]) -> FastEncoder:
+    """The model's encoder in that way. `pictures` are decoded ones of the kind that will follow: the loss is measured,
+    and ranges of 8 bits are taken, on them. Raises UserError when the device is no CPU, and as `prepare` does."""
     if device.torch_device.type != "cpu":
         raise UserError(
             f"--backend {way.backend}: backends run on the CPU, not on {device.torch_device}; add --device cpu, or "
@@ -98,8 +116,15 @@ def hasten(
     precision = way.precision or native_precision(device, way.backend)
     count = NUM_EXAMPLES if precision == "int8" else BATCH_SIZE
     examples = encoder.read(list(islice(cycle(pictures), count)))
-    prepared = prepare(encoder.network, examples, way.backend, precision)
-    return replace(finder, place_arrays=_placing(encoder, prepared)), Way(prepared.backend, precision)
+    return FastEncoder(encoder, prepare(encoder.network, examples, way.backend, precision))
+
+
+def hasten(
+    finder: Finder, model: Foreign | Bundle | Part, device: Device, way: Way, pictures: Sequence[np.ndarray]
+) -> tuple[Finder, Way]:
+    """The finder that embeds its `pictures` in that way, and which one it is. Raises UserError as `open_fast` does."""
+    fast = open_fast(model, device, way, pictures)
+    return replace(finder, place_arrays=fast.place), fast.way
 
 
 def first_samples(samples: Iterable[Sample], limits: Limits) -> list[tuple[Sample, np.ndarray]]:
@@ -116,14 +141,6 @@ def first_samples(samples: Iterable[Sample], limits: Limits) -> list[tuple[Sampl
 def native_precision(device: Device, backend: Backend | Literal["auto"]) -> Precision:
     """What the device multiplies fastest, as far as the backend can."""
     return "bf16" if device.compute_dtype == torch.bfloat16 and backend != "onnxruntime" else "fp32"
-
-
-def _placing(encoder: ImageEncoder, prepared: Prepared) -> Callable[[Sequence[np.ndarray]], Float[Tensor, "B C"]]:
-    @torch.inference_mode()
-    def place(images: Sequence[np.ndarray]) -> Float[Tensor, "B C"]:
-        return encoder.finish(prepared(*encoder.read(images)))
-
-    return place
 
 
 def _tower(model: nn.Module) -> tuple[nn.Module, nn.Module]:
