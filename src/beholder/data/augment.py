@@ -60,11 +60,11 @@ def augment(
     """
     views = _crop(images, config, generator)
     views = _turn(views, config, generator)
-    pixels = _recolour(views.float() / 255.0, config, generator)
+    pixels = _recolour(views.float().div_(255.0), config, generator)
     pixels = _blur(pixels, config, generator)
     mean = torch.tensor(config.mean).view(1, 3, 1, 1)
     std = torch.tensor(config.std).view(1, 3, 1, 1)
-    return (pixels - mean) / std
+    return pixels.sub_(mean).div_(std)
 
 
 def _uniform(count: int, bounds: tuple[float, float], generator: torch.Generator) -> Float[Tensor, " B"]:
@@ -80,6 +80,8 @@ def _crop(
     images: UInt8[Tensor, "B 3 H W"], config: AugmentConfig, generator: torch.Generator
 ) -> UInt8[Tensor, "B 3 size size"]:
     count, _, height, width = images.shape
+    if height == width == config.size and config.crop_area == config.crop_ratio == (1.0, 1.0):
+        return images.clone()
     area = _uniform(count, config.crop_area, generator) * height * width
     low, high = config.crop_ratio
     ratio = _uniform(count, (math.log(low), math.log(high)), generator).exp()
@@ -115,6 +117,8 @@ def _recolour(
     pixels: Float[Tensor, "B 3 S S"], config: AugmentConfig, generator: torch.Generator
 ) -> Float[Tensor, "B 3 S S"]:
     """Brightness, contrast, saturation and hue, or grey, as one affine map per image; the result lies in [0, 1]."""
+    if config.jitter == config.grey == 0.0:
+        return pixels
     count = len(pixels)
     is_jittered = _chosen(count, config.jitter, generator).float()
     spans = (config.brightness, config.contrast, config.saturation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from beholder.recipes.adapt import cache
 from beholder.recipes.adapt.arrays import create_array, open_array
 from beholder.recipes.adapt.cache import cache_pixels
 from beholder.runtime.log import Log
-from beholder.tokenizers.pixels import resize
+from beholder.tokenizers.pixels import PixelConfig, fit
 from beholder.types import Sample, UserError
 
 
@@ -36,15 +37,34 @@ def test_rows_are_the_resized_pictures_in_order(samples: list[Sample], tmp_path:
     array = cached(samples, tmp_path / "cache")
     assert (array.dtype, array.shape) == (np.uint8, (10, 3, 20, 20))
     for row, sample in zip(array, samples, strict=True):
-        assert sample.path is not None
-        image = np.asarray(Image.open(sample.path).convert("RGB"))
-        np.testing.assert_array_equal(row, resize(image, 20).transpose(2, 0, 1))
+        assert_near(row, fit(opened(sample), PixelConfig(20)))
+
+
+@pytest.mark.parametrize("is_cropped", [False, True])
+@pytest.mark.parametrize(("height", "width"), [(37, 90), (90, 37), (64, 64), (20, 20), (101, 64), (65, 64)])
+def test_squares_are_those_that_pillow_makes(height: int, width: int, is_cropped: bool, tmp_path: Path) -> None:
+    coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8))
+    coarse.resize((width, height), Image.Resampling.BICUBIC).save(tmp_path / "x.png")
+    sample, how = Sample("x", tmp_path / "x.png"), PixelConfig(64)
+    how = replace(how, fit="shortest", crop=64) if is_cropped else how
+    (row,) = cache_pixels([sample], 64, tmp_path, Limits(), 1, Log(quiet=True), is_cropped=is_cropped)
+    assert_near(row, fit(opened(sample), how))
+
+
+def opened(sample: Sample) -> np.ndarray:
+    assert sample.path is not None
+    return np.asarray(Image.open(sample.path).convert("RGB"))
+
+
+def assert_near(row: np.ndarray, right: np.ndarray) -> None:
+    differences = np.abs(row.astype(int) - right.transpose(2, 0, 1))
+    assert differences.max() <= 2 and (differences > 1).mean() < 0.001
 
 
 def test_an_interrupted_cache_is_made_anew_and_equals_a_fresh_one(
     samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fresh, own, num_resized = np.array(cached(samples, tmp_path / "fresh")), cache.fit, []
+    fresh, own, num_resized = np.array(cached(samples, tmp_path / "fresh")), cache.shrink, []
 
     def interrupt(image: np.ndarray, how: object) -> np.ndarray:
         num_resized.append(1)
@@ -53,7 +73,7 @@ def test_an_interrupted_cache_is_made_anew_and_equals_a_fresh_one(
         return own(image, how)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(cache, "fit", interrupt)
+        patch.setattr(cache, "shrink", interrupt)
         cached(samples, tmp_path / "cut")
     np.testing.assert_array_equal(cached(samples, tmp_path / "cut"), fresh)
 
