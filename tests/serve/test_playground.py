@@ -11,6 +11,8 @@ import pytest
 from browsers import opened_browser
 from serving import Address, picture, png
 
+from beholder.serve.settings import USUAL
+
 pytestmark = pytest.mark.browser
 
 
@@ -98,3 +100,21 @@ def test_pictures_are_drawn_and_can_be_saved(page: Any) -> None:
     page.click("button:text-is('Draw')")
     wait(page)
     assert page.locator("#answer img").count() == 2 and page.locator("#answer a[download]").count() == 2
+
+
+def test_a_key_is_asked_for_and_then_used(browser: Any, serving: Any, file: Path) -> None:
+    with serving(USUAL, keys=("k" * 20,)) as address:
+        page = browser.new_page()
+        page.goto(address.url)
+        page.wait_for_selector("#key-row:visible")
+        page.fill("#key", "wrong" * 5)
+        page.press("#key", "Enter")
+        assert page.locator("#forms button").count() == 0
+        page.fill("#key", "k" * 20)
+        page.press("#key", "Enter")
+        page.wait_for_selector("#forms button")
+        page.set_input_files("#file", file)
+        page.wait_for_selector("#canvas:visible")
+        page.click("text=Which class?")
+        assert "left" in wait(page)
+        page.close()

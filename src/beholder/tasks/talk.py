@@ -277,14 +277,15 @@ def converse(
     together: bool = False,
 ) -> Iterator[Answer]:
     """Questions about each image, or about all of them `together`, one after the other, each with all before it in the
-    model's sight: the last answer as `label`, all in `details["turns"]`.
+    model's sight: the last answer as `label`, all in `details["turns"]`, names of the images in `details["images"]`.
 
     Of several images together none may be unreadable: then there is no answer. Raises UserError for a question without
     words, no question, and what does not fit into the model.
     """
     if not questions or not all(without_marks(one) for one in questions):
         raise UserError("A question is empty; write what you want to know of the image.")
-    for key, seen in _conversed(talker, images, limits or Limits(), together):
+    for names, seen in _conversed(talker, images, limits or Limits(), together):
+        key = ", ".join(names)
         if isinstance(seen, str):
             yield Answer(key, refused=seen)
             continue
@@ -294,25 +295,25 @@ def converse(
             (text,) = talker.say([Asking(seen, f"{marks}{question}", tuple(before))], saying)
             before.append((f"{marks}{question}", text))
         turns = [{"question": without_marks(asked), "answer": answered} for asked, answered in before]
-        yield Answer(key, text, None, {"turns": turns})
+        yield Answer(key, text, None, {"images": list(names), "turns": turns})
 
 
 def _conversed(
     talker: Talker, images: ImageInput | Iterable[ImageInput], limits: Limits, together: bool
-) -> Iterator[tuple[str, Float[Tensor, "I S C"] | str]]:
-    """What is seen in each image, or in all, or why nothing is."""
+) -> Iterator[tuple[tuple[str, ...], Float[Tensor, "I S C"] | str]]:
+    """Names, and what is seen in each image, or in all, or why nothing is."""
     batches = list(decoded_batches(each(images), limits)) if together else decoded_batches(each(images), limits)
     if together:
         listed = [one for batch in batches for one in batch]
-        key = ", ".join(name for name, _ in listed)
+        names = tuple(name for name, _ in listed)
         wrong = next((f"{name}: {image}" for name, image in listed if isinstance(image, str)), None)
-        yield key, wrong or talker.see([image for _, image in listed if not isinstance(image, str)])
+        yield names, wrong or talker.see([image for _, image in listed if not isinstance(image, str)])
         return
     for batch in batches:
         readable = [image for _, image in batch if not isinstance(image, str)]
         seen = iter(talker.see(readable) if readable else ())
         for key, image in batch:
-            yield key, image if isinstance(image, str) else next(seen)[None]
+            yield (key,), image if isinstance(image, str) else next(seen)[None]
 
 
 def _each(
