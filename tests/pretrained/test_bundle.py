@@ -222,7 +222,7 @@ class TestPlaces:
         assert "does not exist" in sentence
 
     def test_a_file(self, whole: Path) -> None:
-        assert "is a file; name the model folder" in refusal(whole / "model.safetensors")
+        assert "is a file; name a model folder" in refusal(whole / "model.safetensors")
 
     def test_a_folder_that_is_no_model(self, tmp_path: Path) -> None:
         (tmp_path / "photos").mkdir()
