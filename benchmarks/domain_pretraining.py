@@ -15,13 +15,13 @@ import argparse
 import dataclasses
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from domain_candidates import CANDIDATES, Variant
+from domain_sets import NUM_FOLDS, SETS, describe_set, outer_folds
 
 from beholder.config import to_json
 from beholder.data.decode import Limits
@@ -32,7 +32,6 @@ from beholder.pretrained.catalogue import efficientnet_lite0
 from beholder.recipes.adapt.domain import Domain, read_domain
 from beholder.recipes.adapt.features import Features, extract, extract_by
 from beholder.recipes.adapt.session import Session
-from beholder.recipes.adapt.settings import AdaptConfig
 from beholder.recipes.adapt.spaces import fit_space
 from beholder.runtime.device import pick_device
 from beholder.runtime.energy import WATTS_PER_BUSY_CORE
@@ -43,7 +42,7 @@ from beholder.tokenizers.pixels import PixelConfig
 from beholder.train.readout import fit_readout
 
 FRACTIONS = (0.05, 0.10, 0.25)
-NUM_FOLDS, NUM_LABEL_SEEDS = 4, 3
+NUM_LABEL_SEEDS = 3
 SIDE = 224
 RUNS = Path(__file__).parent.parent / "research" / "runs"
 
@@ -60,15 +59,15 @@ class Parts:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--set", choices=("elpv", "pneumoniamnist_mini", "sign_digits", "magnetic_tile"), required=True)
-    parser.add_argument("--data", type=Path, help="the folder of data sets; not for elpv")
+    parser.add_argument("--set", choices=SETS, required=True)
+    parser.add_argument("--data", type=Path, help="the folder of data sets; not for elpv and digits")
     parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
     parser.add_argument("--seconds", type=float, default=300.0, help="of pretraining, on one thread")
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
     folder = asked.out / asked.set
     folder.mkdir(parents=True, exist_ok=True)
-    config = describe_set(asked.set, asked.data, folder)
+    config = describe_set(asked.set, asked.data, folder, (SIDE,))
     device = pick_device("cpu", 1)
     with RunFolder.open(folder / "run", to_json(config)) as run:
         session = Session(config, run, device, Limits(), PixelConfig(), Log())
@@ -86,26 +85,14 @@ def main() -> None:
                 keep(asked.set, variant, found, {**parts_told(parts), "machine": machine(device), **cost(variant)})
 
 
-def describe_set(name: str, data: Path | None, folder: Path) -> AdaptConfig:
-    if name == "elpv":
-        table = folder / "solar_cells.csv"
-        subprocess.run([sys.executable, "examples/solar_cells.py", table], check=True)
-        return AdaptConfig(photos=str(table), labels="auto", group="module", resolutions=(SIDE,), threads=1)
-    if data is None:
-        sys.exit("--data is needed for this set")
-    return AdaptConfig(photos=str(data / name), labels="auto", resolutions=(SIDE,), threads=1)
-
-
 def deal(domain: Domain) -> Parts:
     """Fold 0 of the protocol: a quarter is the test part, a third of the rest validates."""
-    labelled = np.flatnonzero(domain.is_labelled)
-    names = [domain.classes[label] for label in domain.labels[labelled]]
-    fold_of = grouped_folds(names, domain.groups[labelled], NUM_FOLDS, seed=0)
-    rest, test = labelled[fold_of != 0], labelled[fold_of == 0]
+    outer = outer_folds(domain)[0]
+    rest = outer.train
     names = [domain.classes[label] for label in domain.labels[rest]]
     third_of = grouped_folds(names, domain.groups[rest], NUM_FOLDS - 1, seed=1)
     learn, validation = rest[third_of != 0], rest[third_of == 0]
-    return Parts(learn, validation, np.sort(np.concatenate([validation, test])))
+    return Parts(learn, validation, np.sort(np.concatenate([validation, outer.test])))
 
 
 def compare(domain: Domain, parts: Parts, generic: Features, adapted: Features) -> dict[str, Any]:

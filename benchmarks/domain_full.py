@@ -1,0 +1,238 @@
+"""The full run of research/PROTOCOL.md for candidates that passed the screening, and its table.
+
+    python benchmarks/domain_full.py run --set elpv --candidate teacher-pulled --variant teacher-pulled-0.5 --out full
+    python benchmarks/domain_full.py table --out full
+
+Four grouped folds, three pretraining seeds, five label seeds, 5, 10, 25 and 100 % of the labels, `adapt`'s spaces
+(three resolutions, 256 principal components) and readout for all arms. A fold and a seed are a piece: a piece that is
+done leaves its predictions in `--out` and research/runs/full-SET-VARIANT-WAY-FOLD-SEED.json, and is not made again, so
+that the run may be stopped at any time. `table` redraws test groups within folds, pretraining seeds and label seeds
+2,000 times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from domain_candidates import CANDIDATES
+from domain_sets import NUM_FOLDS, SETS, describe_set, outer_folds
+
+from beholder.config import to_json
+from beholder.data.decode import Limits
+from beholder.evaluate.label_curve import Arm, Fold, Predict, label_curve
+from beholder.metrics.classification import SCORES
+from beholder.pretrained.catalogue import efficientnet_lite0
+from beholder.recipes.adapt.domain import Domain, read_domain
+from beholder.recipes.adapt.features import extract, extract_by
+from beholder.recipes.adapt.session import Session
+from beholder.recipes.adapt.spaces import fit_space
+from beholder.runtime.device import pick_device
+from beholder.runtime.energy import WATTS_PER_BUSY_CORE
+from beholder.runtime.files import write_whole
+from beholder.runtime.log import Log
+from beholder.runtime.machine import machine
+from beholder.runtime.run_folder import RunFolder
+from beholder.tokenizers.pixels import PixelConfig
+from beholder.train.readout import fit_readout
+
+FRACTIONS, FEW = (0.05, 0.10, 0.25, 1.0), 3
+NUM_SEEDS, NUM_LABEL_SEEDS, NUM_DRAWS, WIDTH = 3, 5, 2000, 256
+STRONG, LAST = "strong", "last layer"
+RUNS = Path(__file__).parent.parent / "research" / "runs"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("run", "table"))
+    parser.add_argument("--set", choices=SETS)
+    parser.add_argument("--candidate", choices=CANDIDATES)
+    parser.add_argument("--variant", help="of the candidate, such as teacher-pulled-0.5")
+    parser.add_argument("--way", choices=("instead", "beside"), default="instead", help="of the generic features")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--seconds", type=float, default=300.0, help="of pretraining, on one thread")
+    parser.add_argument("--out", type=Path, required=True)
+    asked = parser.parse_args()
+    if asked.what == "table":
+        for row in table(asked.out):
+            print(row)
+    elif not (asked.set and asked.candidate and asked.variant):
+        sys.exit("run needs --set, --candidate and --variant")
+    else:
+        run_set(asked)
+
+
+def run_set(asked: argparse.Namespace) -> None:
+    folder = asked.out / asked.set
+    folder.mkdir(parents=True, exist_ok=True)
+    config = describe_set(asked.set, asked.data, folder, None)
+    device = pick_device("cpu", 1)
+    with RunFolder.open(folder / "common", to_json(config)) as run:
+        common = Session(config, run, device, Limits(), PixelConfig(), Log())
+        domain = read_domain(config, run, common.limits, 1, common.log)
+        generic = efficientnet_lite0()
+        features = extract(common, generic, domain.samples, "features")
+        for seed in range(NUM_SEEDS):
+            for number, fold in enumerate(outer_folds(domain)):
+                blind = dataclasses.replace(domain, folds=(fold,))
+                place = folder / f"fold-{number}"
+                place.mkdir(exist_ok=True)
+                learned = blind.training_images(0)
+                if not (place / f"{STRONG}.npz").exists():
+                    space = fit_space(STRONG, [features], learned, width=WIDTH, seed=0).embedding
+                    judge(place / f"{STRONG}.npz", domain, fold, space)
+                    judge(place / f"{LAST}.npz", domain, fold, np.asarray(features.summary, np.float32))
+                done = place / f"{asked.variant}-{asked.way}-{seed}.npz"
+                if done.exists():
+                    continue
+                own = dataclasses.replace(config, seed=seed)
+                with RunFolder.open(place / f"{asked.candidate}-{seed}", to_json(own)) as piece:
+                    session = dataclasses.replace(common, config=own, run=piece)
+                    variants = CANDIDATES[asked.candidate](session, blind, generic, asked.seconds, features)
+                    variant = next(one for one in variants if one.name == asked.variant)
+                    name = f"features of {variant.name}"
+                    seen = extract_by(session, variant.look, domain.samples, name, at_least=variant.side)
+                    used = [seen] if asked.way == "instead" else [features, seen]
+                    space = fit_space(asked.variant, used, learned, width=WIDTH, seed=0).embedding
+                    scores = judge(done, domain, fold, space)
+                    keep(asked, number, seed, {
+                        "scores": scores, "pretraining": variant.story, "num_unlabelled": len(learned),
+                        "joules": round(WATTS_PER_BUSY_CORE * variant.story["cpu_seconds"]), "joules_are": "estimated",
+                        "machine": machine(device),
+                    })  # fmt: skip
+
+
+def judge(path: Path, domain: Domain, fold: Fold, rows: np.ndarray) -> dict[str, list[float]]:
+    """Predictions of the test part, written whole; and the score of each label seed by fraction."""
+
+    def fit(train: np.ndarray, fold: int, seed: int) -> Predict:
+        readout = fit_readout(rows[train], domain.labels[train], domain.groups[train], len(domain.classes))
+        return lambda asked: readout.probabilities(rows[asked])
+
+    curve = label_curve(
+        [Arm("arm", "arm", "adapted", fit)], domain.labels, domain.groups, (fold,), fractions=FRACTIONS,
+        num_seeds=NUM_LABEL_SEEDS,
+    )  # fmt: skip
+    told = {
+        f"{fraction:g} {seed}": predicted.astype(np.float16)
+        for (_, _, fraction, seed), predicted in curve.predictions.items()
+    }
+    labels, groups = domain.labels[fold.test], domain.groups[fold.test]
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, labels=labels, groups=groups, **told)  # pyright: ignore
+
+    write_whole(path, write)
+    every = np.ones((1, len(labels)))
+    return {
+        f"{fraction:g}": [
+            float(SCORES["auc"](curve.predictions["arm", 0, fraction, seed], labels, every)[0])
+            for seed in range(curve.num_seeds_at(curve.arms[0], fraction))
+        ]
+        for fraction in curve.fractions
+    }
+
+
+def keep(asked: argparse.Namespace, fold: int, seed: int, told: dict[str, Any]) -> None:
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    content = {
+        "set": asked.set, "variant": asked.variant, "way": asked.way, "part": "test", "fold": fold, "seed": seed,
+        **told, "commit": commit.stdout.strip() or None,
+    }  # fmt: skip
+    RUNS.mkdir(parents=True, exist_ok=True)
+    name = f"full-{asked.set}-{asked.variant}-{asked.way}-{fold}-{seed}.json"
+    (RUNS / name).write_text(json.dumps(content, indent=1, default=str) + "\n")
+    few = 100 * np.mean([np.mean(told["scores"][f"{one:g}"]) for one in FRACTIONS[:FEW]])
+    print(f"{asked.set:20} {asked.variant} {asked.way}, fold {fold}, seed {seed}: {few:.2f}", flush=True)
+
+
+def table(out: Path) -> Iterator[str]:
+    """A line for each set and candidate that is whole: scores by fraction, and the difference with its intervals."""
+    for folder in sorted(path for path in out.iterdir() if path.is_dir()):
+        names = {path.name.rpartition("-")[0] for path in folder.glob("fold-0/*-0.npz")}
+        for name in sorted(names):
+            files = [[folder / f"fold-{fold}" / f"{name}-{seed}.npz" for seed in range(NUM_SEEDS)]
+                     for fold in range(NUM_FOLDS)]  # fmt: skip
+            missing = sum(not path.exists() for row in files for path in row)
+            if missing:
+                yield f"{folder.name} {name}: {missing} of {NUM_FOLDS * NUM_SEEDS} pieces are missing"
+                continue
+            strong = [np.load(folder / f"fold-{fold}" / f"{STRONG}.npz") for fold in range(NUM_FOLDS)]
+            last = [np.load(folder / f"fold-{fold}" / f"{LAST}.npz") for fold in range(NUM_FOLDS)]
+            yield from compare(folder.name, name, strong, last, [[np.load(path) for path in row] for row in files])
+
+
+def compare(title: str, name: str, strong: list[Any], last: list[Any], adapted: list[list[Any]]) -> Iterator[str]:
+    generator = np.random.default_rng(0)
+    plain = [np.ones((1, len(one["labels"]))) for one in strong]
+    lines = {LAST: mean_scores([[one] for one in last], plain), STRONG: mean_scores([[one] for one in strong], plain),
+             name: mean_scores(adapted, plain)}  # fmt: skip
+    for arm, row in lines.items():
+        yield f"{title:20} {arm:28} " + "  ".join(
+            f"{fraction:>4.0%} {100 * score:5.1f}" for fraction, score in zip(FRACTIONS, row[:, 0], strict=True)
+        )
+    weights = [drawn_groups(one["groups"], generator) for one in strong]
+    few = np.zeros(NUM_DRAWS)
+    catch_up = np.zeros(NUM_DRAWS)
+    for fold, (one, row) in enumerate(zip(strong, adapted, strict=True)):
+        seeds = generator.integers(0, NUM_SEEDS, (NUM_DRAWS, NUM_SEEDS))
+        label_seeds = generator.integers(0, NUM_LABEL_SEEDS, (NUM_DRAWS, NUM_LABEL_SEEDS))
+        for fraction in FRACTIONS[:FEW]:
+            base = np.stack([score(one, fraction, seed, weights[fold]) for seed in range(NUM_LABEL_SEEDS)])
+            own = np.stack([[score(two, fraction, seed, weights[fold]) for seed in range(NUM_LABEL_SEEDS)]
+                            for two in row])  # fmt: skip
+            few += drawn_mean(own - base, seeds, label_seeds) / (NUM_FOLDS * FEW)
+            if fraction == FRACTIONS[FEW - 1]:
+                whole = score(one, 1.0, 0, weights[fold])
+                catch_up += drawn_mean(own - whole, seeds, label_seeds) / NUM_FOLDS
+    point = 100 * float((lines[name] - lines[STRONG])[:FEW].mean())
+    yield f"{title:20} difference {point:+.2f} points; 95 % {told(few, 95)}; 99.5 % {told(few, 99.5)}"
+    point = 100 * float(lines[name][FEW - 1, 0] - lines[STRONG][FEW, 0])
+    yield f"{title:20} adapted at 25 % minus strong at 100 %: {point:+.2f} points; 95 % {told(catch_up, 95)}"
+
+
+def mean_scores(adapted: list[list[Any]], weights: list[np.ndarray]) -> np.ndarray:
+    """F R: mean over folds, pretraining seeds and label seeds."""
+    return np.stack([
+        np.mean([
+            score(one, fraction, seed, weights[fold])
+            for fold, row in enumerate(adapted)
+            for one in row
+            for seed in range(1 if fraction == 1 else NUM_LABEL_SEEDS)
+        ], axis=0)
+        for fraction in FRACTIONS
+    ])  # fmt: skip
+
+
+def score(predictions: Any, fraction: float, seed: int, weights: np.ndarray) -> np.ndarray:
+    return SCORES["auc"](predictions[f"{fraction:g} {seed}"].astype(np.float32), predictions["labels"], weights)
+
+
+def drawn_groups(groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Weights of a fold's images under redrawn groups, R t."""
+    _, unit = np.unique(groups, return_inverse=True)
+    count = int(unit.max()) + 1
+    return generator.multinomial(count, np.full(count, 1 / count), NUM_DRAWS).astype(float)[:, unit]
+
+
+def drawn_mean(values: np.ndarray, seeds: np.ndarray, label_seeds: np.ndarray) -> np.ndarray:
+    """P S R to R: mean over the seeds that each draw took."""
+    draws = np.arange(NUM_DRAWS)[:, None, None]
+    return np.nanmean(values[seeds[:, :, None], label_seeds[:, None, :], draws], axis=(1, 2))
+
+
+def told(values: np.ndarray, percent: float) -> str:
+    low, high = 100 * np.nanpercentile(values, [(100 - percent) / 2, (100 + percent) / 2])
+    return f"{low:+.2f} to {high:+.2f}"
+
+
+if __name__ == "__main__":
+    main()
