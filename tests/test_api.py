@@ -72,6 +72,15 @@ class TestNames:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
+    def test_asking_a_finished_model_loads_no_library_of_training(self) -> None:
+        code = (
+            "import sys, beholder.pretrained.load, beholder.tasks.classify, beholder.tasks.talk\n"
+            "heavy = {'sklearn', 'pandas', 'torch._dynamo', 'transformers', 'fastapi'}\n"
+            "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
     def test_every_name_is_listed_and_there(self) -> None:
         assert dir(beholder) == sorted(beholder.__all__)
         assert beholder.__version__

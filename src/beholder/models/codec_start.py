@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -44,6 +43,8 @@ def rows_among(points: Float[Tensor, "n D"], num_rows: int, seed: int = 0) -> Fl
     seen = points.float().cpu().numpy()[draws.permutation(len(points))[:_MOST_POINTS]]
     table = draws.permutation(np.unique(seen, axis=0))
     if len(table) > num_rows:
+        from sklearn.cluster import MiniBatchKMeans  # here: it takes as long to import as all else that loads a model
+
         start: Any = "k-means++" if num_rows <= _MOST_SPREAD else table[:num_rows]
         search = MiniBatchKMeans(num_rows, init=start, batch_size=4096, n_init="auto", max_iter=20, random_state=seed)
         table = search.fit(seen).cluster_centers_

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from scipy.ndimage import label
-from sklearn.cluster import spectral_clustering
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -70,6 +69,8 @@ def cut(features: Float[Tensor, "C H W"], num_parts: int) -> list[Bool[np.ndarra
     flat = F.normalize(features.flatten(1).T.double(), dim=1)  # T C
     rows, columns = torch.meshgrid(torch.arange(height) / height, torch.arange(width) / width, indexing="ij")
     where = torch.stack([rows, columns], dim=-1).flatten(0, 1).double()
+    from sklearn.cluster import spectral_clustering  # here: slow to import
+
     likeness = (flat @ flat.T).clamp_min(0) * torch.exp(-torch.cdist(where, where).square() / (2 * _NEAR**2))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of an image of one colour: any cut will do

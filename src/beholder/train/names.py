@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from beholder.models.names import Names, NamesConfig, evidence
@@ -94,6 +93,8 @@ def _calibrate(
     told: Float[Tensor, "n V"], is_named: Bool[np.ndarray, "n V"]
 ) -> tuple[Float[Tensor, " V"], Float[Tensor, " V"]]:
     """Of each name the slope and offset that make evidence a probability (Platt 1999)."""
+    from sklearn.linear_model import LogisticRegression  # here: slow to import
+
     slopes, offsets = [], []
     for values, right in zip(told.T.numpy(), is_named.T, strict=True):
         spread = float(values.std()) or 1.0
