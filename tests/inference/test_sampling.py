@@ -107,10 +107,10 @@ def test_what_cannot_come_is_never_drawn() -> None:
 @pytest.mark.parametrize(
     ("values", "told"),
     [
-        ({"temperature": -1.0}, "temperature=-1.0"),
-        ({"top_k": 0}, "top_k=0"),
-        ({"top_p": 0.0}, "top_p=0.0"),
-        ({"top_p": 1.1}, "top_p=1.1"),
+        ({"temperature": -1.0}, "--temperature -1: "),
+        ({"top_k": 0}, "--top-k 0: "),
+        ({"top_p": 0.0}, "--top-p 0: "),
+        ({"top_p": 1.1}, "--top-p 1.1: "),
         ({"repetition_penalty": 0.0}, "repetition_penalty=0.0"),
     ],
 )

@@ -190,7 +190,7 @@ class TestUse:
 
     def test_a_foreign_model_has_no_classes_of_ours(self, saved: Any) -> None:
         path = saved("vit")[0]
-        assert "is a foreign model (vit)" in refusal(lambda: beholder.classify(path, PICTURES))
+        assert "is another kind of model (vit)" in refusal(lambda: beholder.classify(path, PICTURES))
 
 
 class TestExport:

@@ -84,6 +84,14 @@ class TestARefusedRun:
         assert (tmp_path / "run" / "recipe.json").exists()
 
 
+def test_what_was_made_for_another_recipe_is_not_used(tmp_path: Path) -> None:
+    for side, is_kept in ((96, False), (96, True), (224, False)):
+        with RunFolder.open(tmp_path, {"side": side}) as run:
+            made = run.scratch("pixels") / "pixels.npy"
+            assert made.exists() == is_kept
+            made.write_bytes(b"1")
+
+
 def test_another_recipe_is_refused_with_both_values(tmp_path: Path) -> None:
     with RunFolder.open(tmp_path, {"seed": 1}) as run:
         run.resolve("steps", lambda: 3)

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from beholder.backends.outputs import Flat, Run, export_graph, frozen_copy
 from beholder.backends.quiet import quietly
+from beholder.runtime.machine import adds_bytes_exactly
+from beholder.trunk.attention import SelfAttention
 
 _HINTS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
@@ -25,12 +27,15 @@ def build_openvino_int8(model: nn.Module, example: Sequence[Tensor], dtype: torc
     post-training quantisation). Raises ImportError without openvino and nncf."""
     import nncf
 
-    graph = _convert(model, example)
+    graph, is_transformer = _convert(model, example), any(isinstance(part, SelfAttention) for part in model.modules())
+    fix = nncf.OverflowFix.FIRST_LAYER if adds_bytes_exactly() else nncf.OverflowFix.ENABLE
     rows = [tuple(tensor[row : row + 1].numpy() for tensor in example) for row in range(len(example[0]))]
     nncf.set_log_level(logging.ERROR)
     with quietly():  # progress bars
         quantised = nncf.quantize(
-            graph, nncf.Dataset(rows), subset_size=len(rows), model_type=nncf.ModelType.TRANSFORMER
+            graph, nncf.Dataset(rows), subset_size=len(rows),
+            model_type=nncf.ModelType.TRANSFORMER if is_transformer else None, fast_bias_correction=is_transformer,
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=fix),
         )  # fmt: skip
     return _compile(quantised, dtype)
 

@@ -85,7 +85,10 @@ def describe(
     from beholder.runtime.device import pick_device
     from beholder.runtime.log import Log
     from beholder.tasks.saying import saying_of
+    from beholder.types import UserError
 
+    if count < 1:
+        raise UserError(f"--count {count}: at least one description is told; give a larger number.")
     saying = saying_of(beams, temperature, top_k, top_p, stop, seed)
     inputs, limits, log = gather(images), Limits(max_pixels=max_pixels), Log(as_json=json)
     if candidates is not None:

@@ -30,11 +30,11 @@ class SamplingConfig:
         if not self.repetition_penalty > 0:
             raise UserError(f"repetition_penalty={self.repetition_penalty}: it must be above 0; 1 changes nothing.")
         if not self.temperature >= 0:
-            raise UserError(f"temperature={self.temperature}: it must not be below 0; 0 takes the most likely token.")
+            raise UserError(f"--temperature {self.temperature:g}: it must not be below 0; 0 takes the likeliest token.")
         if self.top_k is not None and self.top_k < 1:
-            raise UserError(f"top_k={self.top_k}: at least 1 token must remain; leave it out to keep all.")
+            raise UserError(f"--top-k {self.top_k}: at least 1 token must remain; leave it out to keep all.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise UserError(f"top_p={self.top_p}: it must be a share above 0 and up to 1; leave it out to keep all.")
+            raise UserError(f"--top-p {self.top_p:g}: give a share above 0 and up to 1; leave it out to keep all.")
 
 
 GREEDY = SamplingConfig(temperature=0.0)

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from beholder.backends.outputs import cast as cast_numbers
 from beholder.backends.outputs import frozen_copy
+from beholder.models.describer import Describer
 from beholder.models.domain import DomainModel
 from beholder.models.embedder import Embedder
+from beholder.models.gpt import GPT
 from beholder.models.heads import describe
 from beholder.pretrained.bundle import Bundle
 from beholder.pretrained.huggingface.foreign import Foreign
@@ -105,6 +107,11 @@ def open_exportable(model: Bundle | Foreign | Part, names: Sequence[str], device
         if names:
             raise UserError("--names: a model that adapt made has classes of its own and reads no texts; leave it out.")
         return _checked(_of_domain(model))
+    if isinstance(model.model, Describer | GPT):
+        raise UserError(
+            f"{model.source} ({model.kind}) writes, and what only reads pictures is exported; serve it, or name a "
+            "model of adapt, or one such as embedded, CLIP, DINO or a ViT."
+        )
     encoder, pixels = open_encoder(model, device), (model.need_pixels(),)
     network, answers = _OneFeature(encoder.network), _Placed(encoder.finish)
     if not names:

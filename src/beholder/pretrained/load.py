@@ -58,7 +58,8 @@ def load_own(name: str | Path) -> Bundle:
     loaded = need_whole(load(str(name) if is_by_name else Path(name)))
     if isinstance(loaded, Foreign):
         raise UserError(
-            f"{name} is a foreign model ({loaded.kind}), and this needs one that adapt made; name the model/ of a run."
+            f"{name} is another kind of model ({loaded.kind}), and this needs one that adapt made; name the model/ of "
+            "a run of adapt."
         )
     return loaded
 

@@ -73,10 +73,14 @@ def serve(
     keys = read_keys(None if key_file is None else Path(key_file))
     picked, config = pick_device(device, threads), config or ServeConfig()
     photos = None if search is None else Path(search)
+    if replicas < 0:
+        raise UserError(f"--replicas {replicas}: give a number from 0; 0 needs no Ray.")
     if photos is not None and not photos.exists():
         raise UserError(f"--search {photos}: no such folder; name a folder of pictures.")
     choice = Choice(_absolute(photos), _way(backend, precision), _absolute(examples))
-    with listen(host, port) as listener:  # only bound: a port that is taken is told before models are opened
+    if examples is not None and choice.way == PLAIN:
+        raise UserError(f"--examples {examples} is for --backend; add one, or leave it out.")
+    with listen(host, port, f"--host {host} --port {port}") as listener:
         served = open_all(models, picked, choice, log)
         if host not in _LOOPBACK and not keys:
             log.warn(
@@ -125,11 +129,19 @@ def open_all(models: Sequence[str | Path], device: Device, choice: Choice, log: 
     examples = _examples(choice)
     loaded = [load(path) for path in models]
     for path, model in zip(models, loaded, strict=True):
-        one = open_served(name_of(str(path)), model, device, choice.way, examples)
+        name = name_of(str(path))
+        if choice.way != PLAIN:
+            log.stage("Prepare", f"{name} by {choice.way}, which takes up to some minutes")
+        try:
+            one = open_served(name, model, device, choice.way, examples)
+        except UserError as error:
+            raise UserError(str(error) if choice.way == PLAIN else f"{name} by {choice.way}: {error}") from error
         if choice.way != PLAIN and (one.writer or one.draws):
             log.warn(f"{one.name} runs as ever: --backend and --precision are for what sees")
         if any(other.name == one.name for other in served):
-            raise UserError(f"Two models are called {one.name}; rename one of the folders.")
+            raise UserError(
+                f"Two models are called {one.name}; name each once, and folders of one name by other names."
+            )
         served.append(one)
     if photos is not None:
         able = [at for at, one in enumerate(served) if one.place_images is not None]

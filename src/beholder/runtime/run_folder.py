@@ -182,6 +182,8 @@ def _begin(path: Path, recipe: dict[str, Any]) -> bool:
     """Write down what was asked, or compare it with what was; whether there is something to resume."""
     begun = _read_recipe(path)
     if begun is None or begun.keys() == {"asked"}:  # nothing was decided yet: a first try may be mended
+        if begun is not None and begun["asked"] != recipe:  # what lies there was made for other settings
+            shutil.rmtree(path / "scratch", ignore_errors=True)
         write_json(path / "recipe.json", {"asked": recipe})
         return False
     _refuse_other_recipe(path, begun["asked"], recipe)

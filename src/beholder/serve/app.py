@@ -90,15 +90,21 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> Response:
-        deepest = max(
-            error.errors(), key=lambda one: len(one["loc"])
-        )  # of kinds that were tried, the one that fitted best
-        refusal = refusal_of(deepest, error.body, request.headers.get("content-type"))
+        content_type = request.headers.get("content-type") or ""
+        if request.url.path == "/v1/images/edits" and not content_type.startswith("multipart/form-data"):
+            told = "This address takes a form (multipart/form-data, as curl -F sends it), with image and mask as files."
+            return JSONResponse(error_body(400, told), 400)
+        # a misspelt field before one that is missing for it; of kinds that were tried, the one that fitted best
+        deepest = max(error.errors(), key=lambda one: (one["type"] == "extra_forbidden", len(one["loc"])))
+        refusal = refusal_of(deepest, error.body, content_type)
         return JSONResponse(refusal.body(), refusal.status)
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
-        message = {404: "There is no such address; see /openapi.json.", 405: "This address answers another method."}
+        message = {
+            404: "There is no such address; see /openapi.json.",
+            405: f"This address answers {(error.headers or {}).get('Allow') or 'another method'}.",
+        }
         told = message.get(error.status_code, str(error.detail))
         return JSONResponse(error_body(error.status_code, told), error.status_code, error.headers)
 

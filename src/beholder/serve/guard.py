@@ -85,8 +85,8 @@ class Guard:
             kind, _, key = given.partition(b" ")
             is_known = [hmac.compare_digest(key.strip(), one) for one in self._keys]
             if kind.lower() != b"bearer" or not any(is_known):
-                raise Refusal(401, "This server asks for a key: send it as Authorization: Bearer KEY.",
-                              code="invalid_api_key")  # fmt: skip
+                told = "This key is not known here" if kind else "This server asks for a key"
+                raise Refusal(401, f"{told}: send one of its own as Authorization: Bearer KEY.", code="invalid_api_key")
             who = "key " + hashlib.sha256(key.strip()).hexdigest()[:8]
         if self._config.per_minute and path.startswith("/v1/"):
             self._take_one(who)

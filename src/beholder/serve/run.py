@@ -30,16 +30,18 @@ class PromptProtocol(H11Protocol):
             self.transport.close()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises UserError where that cannot be."""
+def listen(host: str, port: int, asked: str | None = None) -> socket.socket:
+    """A bound socket. Raises UserError where that cannot be; `asked` is how the user said it."""
+    if not 0 <= port <= 65535:
+        raise UserError(f"--port {port}: give a number from 0 to 65535.")
     made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((host, port))
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         made.close()
         reason = (getattr(error, "strerror", None) or str(error)).lower()
-        raise UserError(f"--host {host} --port {port} cannot be listened on ({reason}); choose another.") from error
+        raise UserError(f"{asked or f'--port {port}'} cannot be listened on ({reason}); choose another.") from error
     return made
 
 

@@ -74,9 +74,9 @@ class Talker:
     def request(self, language: str | None = None) -> str:
         """What asks for a caption in this language. Raises UserError for one that it did not learn."""
         if language is not None and language not in self.languages:
-            told = " and ".join(self.languages) if self.languages else "a language that was not named in its training"
+            told = f"speaks {' and '.join(self.languages)}" if self.languages else "was trained without --spoken"
             raise UserError(
-                f"--language {language}: this model speaks {told}; leave it out, or train one with --spoken {language}."
+                f"--language {language}: this model {told}; leave it out, or train one with --spoken {language}."
             )
         return request(language or self.languages[0]) if len(self.languages) > 1 else request()
 
@@ -234,7 +234,13 @@ def describe(
 
     def tell(seen: Float[Tensor, "B S C"]) -> list[tuple[str, float | None, dict[str, Any]]]:
         asked = [Asking(one[None] if known is None else torch.cat([known, one[None]]), asks, before) for one in seen]
-        return [(text, None, {}) for text in talker.say(asked, saying)]
+        try:
+            return [(text, None, {}) for text in talker.say(asked, saying)]
+        except UserError as error:
+            if not examples:
+                raise
+            count = f"--examples: {len(examples)} rows before an image are too many for this model"
+            raise UserError(f"{count} ({str(error).removesuffix('.')}); give fewer rows.") from error
 
     yield from _each(talker, images, limits or Limits(), tell)
 

@@ -144,10 +144,11 @@ def _tell_of_time(sitting: Sitting[Distil], teacher: Bundle, pictures: Pictures,
     budget = parse_budget(settings.budget)
     looking, comparing = each * num_looks, 2 * each * len(pictures.judged)
     training = f"{budget.steps:,} steps" if budget.seconds is None else duration(budget.seconds)
+    fewer = "--views" if num_looks > len(pictures.others[: settings.pictures]) else "--pictures"
     total = "" if budget.seconds is None else f"about {duration(looking + comparing + budget.seconds)}: "
     sitting.log.stage(
         "Estimate",
-        f"{total}{duration(looking)} to look {num_looks:,} times (--views asks for fewer), {training} to train "
+        f"{total}{duration(looking)} to look {num_looks:,} times (fewer by {fewer}), {training} to train "
         f"(--budget), {duration(comparing)} to compare",
     )
 
