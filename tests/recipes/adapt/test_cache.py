@@ -66,11 +66,11 @@ def test_an_interrupted_cache_is_made_anew_and_equals_a_fresh_one(
 ) -> None:
     fresh, own, num_resized = np.array(cached(samples, tmp_path / "fresh")), cache.shrink, []
 
-    def interrupt(image: np.ndarray, how: object) -> np.ndarray:
+    def interrupt(image: np.ndarray, how: PixelConfig, side: int) -> np.ndarray:
         num_resized.append(1)
         if len(num_resized) == 5:
             raise KeyboardInterrupt
-        return own(image, how)
+        return own(image, how, side)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(cache, "shrink", interrupt)

@@ -40,7 +40,7 @@ def cache_pixels(
         array = create_array(path, np.uint8, (len(samples), 3, size, size))
         with log.progress("Cache", len(samples)) as advance:
             for row, image in enumerate(decoded(samples, limits, num_workers, at_least=size)):
-                array[row] = shrink(image, how)
+                array[row] = shrink(image, how, size)
                 advance()
         array.flush()
         release_pages(array)
@@ -49,11 +49,10 @@ def cache_pixels(
     return np.load(path, mmap_mode="r")
 
 
-def shrink(image: UInt8[np.ndarray, "H W 3"], how: PixelConfig) -> UInt8[np.ndarray, "3 size size"]:
+def shrink(image: UInt8[np.ndarray, "H W 3"], how: PixelConfig, side: int) -> UInt8[np.ndarray, "3 side side"]:
     """`fit`, by torch, whose kernels for bytes take a quarter of Pillow's time; a few bytes differ, by one or two."""
-    size = target(image.shape[0], image.shape[1], how)
+    height, width = target(image.shape[0], image.shape[1], how)
     pixels = torch.from_numpy(np.require(image, requirements="W")).permute(2, 0, 1)[None]
-    shrunk = functional.interpolate(pixels, size, mode="bicubic", antialias=True)[0].numpy()
-    (height, width), side = size, how.crop or min(size)
+    shrunk = functional.interpolate(pixels, (height, width), mode="bicubic", antialias=True)[0].numpy()
     top, left = (height - side) // 2, (width - side) // 2
     return shrunk[:, top : top + side, left : left + side]
