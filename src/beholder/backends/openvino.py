@@ -25,19 +25,26 @@ def build_openvino(model: nn.Module, example: Sequence[Tensor], dtype: torch.dty
 def build_openvino_int8(model: nn.Module, example: Sequence[Tensor], dtype: torch.dtype) -> Run:
     """Weights and activations in 8 bits, whose ranges are taken from the example: give real inputs, some dozens (NNCF's
     post-training quantisation). Raises ImportError without openvino and nncf."""
+    graph, is_transformer = _convert(model, example), any(isinstance(part, SelfAttention) for part in model.modules())
+    rows = [tuple(tensor[row : row + 1].numpy() for tensor in example) for row in range(len(example[0]))]
+    return _compile(quantise(graph, rows, is_transformer=is_transformer), dtype)
+
+
+def quantise(graph: Any, rows: Sequence[Any], *, is_transformer: bool, left_out: Sequence[str] = ()) -> Any:
+    """The graph with its products in 8 bits, those named in `left_out` as they are; ranges of activations are those of
+    `rows`, each what the graph is asked about once. Weights use half of their range where this processor adds bytes in
+    16 bits. Raises ImportError without nncf."""
     import nncf
 
-    graph, is_transformer = _convert(model, example), any(isinstance(part, SelfAttention) for part in model.modules())
     fix = nncf.OverflowFix.FIRST_LAYER if adds_bytes_exactly() else nncf.OverflowFix.ENABLE
-    rows = [tuple(tensor[row : row + 1].numpy() for tensor in example) for row in range(len(example[0]))]
     nncf.set_log_level(logging.ERROR)
     with quietly():  # progress bars
-        quantised = nncf.quantize(
-            graph, nncf.Dataset(rows), subset_size=len(rows),
-            model_type=nncf.ModelType.TRANSFORMER if is_transformer else None, fast_bias_correction=is_transformer,
+        return nncf.quantize(
+            graph, nncf.Dataset(list(rows)), subset_size=len(rows), fast_bias_correction=is_transformer,
+            model_type=nncf.ModelType.TRANSFORMER if is_transformer else None,
+            ignored_scope=nncf.IgnoredScope(names=list(left_out), validate=False),
             advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=fix),
         )  # fmt: skip
-    return _compile(quantised, dtype)
 
 
 def _convert(model: nn.Module, example: Sequence[Tensor]) -> Any:

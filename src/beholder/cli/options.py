@@ -51,6 +51,7 @@ Backend = Annotated[
     Literal["plain", "auto", "packed", "compiled", "onnxruntime", "openvino"],
     Parameter(help="What runs the part that sees, on a CPU, see docs/backends.md; auto measures."),
 ]
+Precision = Literal["fp32", "bf16", "int8"]
 Language = Annotated[
     str | None,
     Parameter(help="Of the captions, such as zh: one of those that the model learned by --spoken, else the first."),

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from beholder.cli.options import Device, Json, MaxPixels, Threads
+from beholder.cli.options import Device, Json, MaxPixels, Precision, Threads
 
 Backend = Literal["auto", "plain", "packed", "compiled", "onnxruntime", "openvino"]
-Precision = Literal["fp32", "bf16", "int8"]
 
 
 def search(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from beholder.cli.options import Backend, Device, Json, Threads
+from beholder.cli.options import Backend, Device, Json, Precision, Threads
 
 Replicas = Annotated[
     int,
@@ -16,10 +16,7 @@ Replicas = Annotated[
         "--threads; needs beholder[scale]."
     ),
 ]
-Precision = Annotated[
-    Literal["fp32", "bf16", "int8"] | None,
-    Parameter(help="Of what sees, with --backend; as the machine multiplies fastest if not given."),
-]
+Numbers = Annotated[Precision | None, Parameter(help="Of what sees; as the machine multiplies fastest if not given.")]
 RemoteImages = Annotated[
     bool, Parameter(help="Fetch images from addresses that requests name; private addresses never.")
 ]
@@ -50,8 +47,8 @@ def serve(
     per_minute: int = 0,
     remote_images: RemoteImages = False,
     replicas: Replicas = 0,
-    backend: Backend = "plain",
-    precision: Precision = None,
+    backend: Backend | None = None,
+    precision: Numbers = None,
     examples: Examples = None,
     device: Device = "auto",
     threads: Threads = None,

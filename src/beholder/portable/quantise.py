@@ -11,7 +11,6 @@ not 0.69.
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from beholder.backends.openvino import quantise
 from beholder.backends.quiet import quietly
 from beholder.runtime.machine import adds_bytes_exactly
 
@@ -63,18 +63,7 @@ def quantise_onnx(graph: Any, names: Sequence[str], examples: Sequence[Tensor], 
 
 def quantise_openvino(graph: Any, names: Sequence[str], examples: Sequence[Tensor], *, is_transformer: bool) -> Any:
     """The graph with its products in 8 bits, ranges as above. Raises ImportError without nncf."""
-    import nncf
-
-    rows = nncf.Dataset(list(_rows(names, examples)))
-    how = nncf.ModelType.TRANSFORMER if is_transformer else None
-    fix = nncf.OverflowFix.FIRST_LAYER if adds_bytes_exactly() else nncf.OverflowFix.ENABLE
-    nncf.set_log_level(logging.ERROR)
-    with quietly():  # progress bars
-        return nncf.quantize(
-            graph, rows, subset_size=len(examples[0]), model_type=how, fast_bias_correction=is_transformer,
-            ignored_scope=nncf.IgnoredScope(names=_first_products(graph), validate=False),
-            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=fix),
-        )  # fmt: skip
+    return quantise(graph, _rows(names, examples), is_transformer=is_transformer, left_out=_first_products(graph))
 
 
 def _first_products(graph: Any) -> list[str]:

@@ -24,7 +24,7 @@ from beholder.runtime.device import pick_device
 from beholder.runtime.files import refuse_inside, told_kindly, write_text
 from beholder.runtime.log import Log, counted, duration
 from beholder.tasks.embed import ImageInput
-from beholder.tasks.image_encoder import PLAIN, Way, first_samples, hasten
+from beholder.tasks.image_encoder import PLAIN, Way, first_samples, hasten, way_of
 from beholder.tasks.search import open_finder
 from beholder.tasks.search import search as search_index
 from beholder.types import Answer, UserError
@@ -72,7 +72,7 @@ def search(
         "text": None if text is None else finder.place_text(text),
         "like": None if like is None else finder.place_picture(like, limits),
     }
-    way = None if backend is None and precision is None else Way(backend or "auto", precision)
+    way = None if backend is None and precision is None else way_of(backend, precision)  # none: as the index was begun
     origin = Origin(name, finder.identity, next(len(point) for point in asked.values() if point is not None), way)
     folder = choose_place(Path(photos), origin) if index is None else Path(index)
     refuse_inside(folder, Path(photos), "--index")

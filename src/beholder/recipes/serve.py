@@ -34,7 +34,7 @@ from beholder.serve.app import build_app
 from beholder.serve.run import listen, run
 from beholder.serve.served import Served, name_of, open_served
 from beholder.serve.settings import ServeConfig
-from beholder.tasks.image_encoder import PLAIN, Way, first_samples
+from beholder.tasks.image_encoder import PLAIN, Way, first_samples, way_of
 from beholder.tasks.search import open_finder
 from beholder.tasks.search import search as search_index
 from beholder.tokenizers.pixels import PixelConfig, fit
@@ -54,7 +54,7 @@ def serve(
     config: ServeConfig | None = None,
     key_file: str | Path | None = None,
     replicas: int = 0,
-    backend: Backend | Literal["auto"] = "plain",
+    backend: Backend | Literal["auto"] | None = None,
     precision: Precision | None = None,
     examples: str | Path | None = None,
     device: str = "auto",
@@ -77,7 +77,7 @@ def serve(
         raise UserError(f"--replicas {replicas}: give a number from 0; 0 needs no Ray.")
     if photos is not None and not photos.exists():
         raise UserError(f"--search {photos}: no such folder; name a folder of pictures.")
-    choice = Choice(_absolute(photos), _way(backend, precision), _absolute(examples))
+    choice = Choice(_absolute(photos), way_of(backend, precision), _absolute(examples))
     if examples is not None and choice.way == PLAIN:
         raise UserError(f"--examples {examples} is for --backend; add one, or leave it out.")
     with listen(host, port, f"--host {host} --port {port}") as listener:
@@ -152,10 +152,6 @@ def open_all(models: Sequence[str | Path], device: Device, choice: Choice, log: 
     for one in served:
         log.stage("Model", f"{one.name} {one.about}: {', '.join(one.abilities)}")
     return served
-
-
-def _way(backend: Backend | Literal["auto"], precision: Precision | None) -> Way:
-    return Way("auto" if backend == "plain" and precision == "int8" else backend, precision)
 
 
 def _absolute(path: str | Path | None) -> Path | None:

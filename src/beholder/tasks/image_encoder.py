@@ -51,6 +51,11 @@ PLAIN = Way()
 """torch, as every other verb runs a model."""
 
 
+def way_of(backend: Backend | Literal["auto"] | None, precision: Precision | None) -> Way:
+    """What the options ask for: plain without any, and what is fastest where a precision alone is given."""
+    return PLAIN if backend is None and precision is None else Way(backend or "auto", precision)
+
+
 @dataclass(frozen=True)
 class ImageEncoder:
     """A model that makes points of pictures, in three parts."""
