@@ -27,7 +27,7 @@ def load(name: str | Path) -> Bundle | Foreign | Part:
     Raises UserError when there is none, or it is broken or of an unknown kind.
     """
     folder = Path(name)
-    if name == DEFAULT_PAIRS and not folder.exists():
+    if str(name) == DEFAULT_PAIRS and not folder.exists():
         return load_embedded()
     if not folder.exists() and isinstance(name, str):
         hub_name = parse_name(name)
@@ -54,8 +54,7 @@ def load(name: str | Path) -> Bundle | Foreign | Part:
 
 def load_own(name: str | Path) -> Bundle:
     """The model of a folder that beholder made; the hub is not asked. Raises UserError for a foreign one."""
-    is_by_name = str(name) == DEFAULT_PAIRS and not Path(name).exists()
-    loaded = need_whole(load(str(name) if is_by_name else Path(name)))
+    loaded = need_whole(load(Path(name)))
     if isinstance(loaded, Foreign):
         raise UserError(
             f"{name} is another kind of model ({loaded.kind}), and this needs one that adapt made; name the model/ of "

@@ -138,6 +138,8 @@ def open_all(models: Sequence[str | Path], device: Device, choice: Choice, log: 
             raise UserError(str(error) if choice.way == PLAIN else f"{name} by {choice.way}: {error}") from error
         if choice.way != PLAIN and (one.writer or one.draws):
             log.warn(f"{one.name} runs as ever: --backend and --precision are for what sees")
+        if one.talker and choice.way.precision not in (None, "fp32"):
+            log.warn(f"{one.name} sees in fp32: --precision is for models that place images")
         if any(other.name == one.name for other in served):
             raise UserError(
                 f"Two models are called {one.name}; name each once, and folders of one name by other names."

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_UNMET = "No model here fulfils this: null, or the value that asks for nothing."
+Unmet = Annotated[Any, Field(description="No model here fulfils this: null, or the value that asks for nothing.")]
+ReadOver = Annotated[str | None, Field(description="Read over.")]
 
 
 class Asked(BaseModel):
@@ -20,9 +21,9 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
     model: str = Field(description="The name of a served model; see /v1/models.")
-    user: str | None = Field(None, description="Read over.")
+    user: ReadOver = None
     metadata: dict[str, Any] | None = Field(None, description="Read over.")
-    safety_identifier: str | None = Field(None, description="Read over.")
+    safety_identifier: ReadOver = None
 
 
 class ImageUrl(BaseModel):
@@ -52,7 +53,7 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="forbid")
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[Part]
-    name: str | None = Field(None, description="Read over.")
+    name: ReadOver = None
     refusal: None = None
     audio: None = None
     function_call: None = None
@@ -86,22 +87,22 @@ class ChatRequest(Asked):
     stop: str | list[str] | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
-    presence_penalty: Any = Field(None, description=_UNMET)
-    frequency_penalty: Any = Field(None, description=_UNMET)
-    logprobs: Any = Field(None, description=_UNMET)
-    top_logprobs: Any = Field(None, description=_UNMET)
-    logit_bias: Any = Field(None, description=_UNMET)
-    tools: Any = Field(None, description=_UNMET)
-    tool_choice: Any = Field(None, description=_UNMET)
-    functions: Any = Field(None, description=_UNMET)
-    function_call: Any = Field(None, description=_UNMET)
-    response_format: Any = Field(None, description=_UNMET)
-    modalities: Any = Field(None, description=_UNMET)
-    audio: Any = Field(None, description=_UNMET)
+    presence_penalty: Unmet = None
+    frequency_penalty: Unmet = None
+    logprobs: Unmet = None
+    top_logprobs: Unmet = None
+    logit_bias: Unmet = None
+    tools: Unmet = None
+    tool_choice: Unmet = None
+    functions: Unmet = None
+    function_call: Unmet = None
+    response_format: Unmet = None
+    modalities: Unmet = None
+    audio: Unmet = None
     parallel_tool_calls: bool | None = Field(None, description="Read over.")
     store: bool | None = Field(None, description="Read over; nothing is stored.")
-    service_tier: str | None = Field(None, description="Read over.")
-    prompt_cache_key: str | None = Field(None, description="Read over.")
+    service_tier: ReadOver = None
+    prompt_cache_key: ReadOver = None
 
 
 class EmbeddingRequest(Asked):
@@ -122,7 +123,7 @@ class ImageRequest(Asked):
     quality: Literal["auto", "standard"] | None = None
     background: Literal["auto", "opaque"] | None = None
     output_format: Literal["png"] | None = None
-    moderation: str | None = Field(None, description="Read over.")
+    moderation: ReadOver = None
     label: str | None = Field(None, description="A class that the pictures should show, of models that know some.")
     guidance: float = Field(3.0, ge=0, le=100)
 
