@@ -275,7 +275,7 @@ def test_one_model_speaks_the_language_that_it_is_asked_for(tmp_path: Path, caps
     assert spoken[2] in capsys.readouterr().out
     assert main([*asked, "fr"]) == 2
     assert "--language fr: this model speaks en and zh" in capsys.readouterr().err
-    with pytest.raises(UserError, match="captions in one language"):
+    with pytest.raises(UserError, match="phrases are learned in one language"):
         train_describe(folder, out=tmp_path / "s", spoken="en,zh", settings=replace(QUICK, regions=True))
 
 
