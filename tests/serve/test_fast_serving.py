@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,3 +63,16 @@ def test_eight_bits_need_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match="none"):
         open_all([tmp_path / "solar"], CPU, Choice(way=Way("openvino", "int8"), examples=tmp_path / "none"), Log())
+
+
+def test_how_far_it_may_differ_is_said_and_kept() -> None:
+    tight = Way("packed", "bf16", may_differ=1e-9)
+    with pytest.raises(UserError, match="more than the 1e-09 allowed"):
+        open_served("solar", random_bundle(), CPU, tight, IMAGES)
+    assert open_served("solar", random_bundle(), CPU, replace(tight, may_differ=0.5), IMAGES).place_images
+
+
+@pytest.mark.parametrize(("given", "told"), [(["0"], "above 0"), (["0.2"], "is for --backend and --precision")])
+def test_a_share_that_cannot_be_is_refused(given: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "embedded", "--may-differ", *given]) == 2
+    assert told in capsys.readouterr().err

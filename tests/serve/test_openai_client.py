@@ -53,7 +53,7 @@ class TestEmbeddings:
             assert np.allclose([one.embedding for one in told.data], place(pictures).numpy(), atol=1e-6)
 
     def test_texts_are_refused_where_none_are_read(self, client: Any) -> None:
-        with pytest.raises(openai.NotFoundError, match="does not answer embeddings of texts"):
+        with pytest.raises(openai.NotFoundError, match="has no embeddings of texts"):
             client.embeddings.create(model="solar", input="a dog")
 
 

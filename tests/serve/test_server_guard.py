@@ -53,6 +53,16 @@ class TestBadBodies:
         assert answer.status_code == status and answer.json()["error"]["message"]
         assert alive(address)
 
+    @pytest.mark.parametrize(("given", "place"), [(["a dog", " "], "input[1]"), ("", "input[0]")])
+    def test_an_empty_text_is_told_by_its_place(self, address: Address, given: Any, place: str) -> None:
+        answer = post(address, "/v1/embeddings", {"model": "solar", "input": given})
+        told = answer.json()["error"]
+        assert answer.status_code == 400 and told["param"] == place and told["message"].startswith(f"{place} is empty")
+
+    def test_an_unreadable_image_among_texts_is_told_by_its_place(self, address: Address) -> None:
+        answer = post(address, "/v1/embeddings", {"model": "solar", "input": ["a dog", "data:image/png;base64,AAAA"]})
+        assert answer.status_code == 400 and answer.json()["error"]["param"] == "input[1]"
+
     @pytest.mark.parametrize(
         ("path", "body", "told"),
         [
@@ -61,7 +71,7 @@ class TestBadBodies:
             ("classify", {"model": "solar", "images": ["x"], "label": ["a"]}, "label: is no field of this request"),
             ("search", {"model": "solar", "count": 0}, "count: input should be greater than or equal to 1"),
             ("chat/completions", {"model": "w", "messages": [{"role": "user", "content": [{"type": "sound"}]}]},
-             "messages.0.content.0: has to have a type of"),
+             "messages[0].content[0]: has to have a type of"),
         ],
     )  # fmt: skip
     def test_the_field_and_the_rule_are_named(self, address: Address, path: str, body: Any, told: str) -> None:

@@ -73,6 +73,7 @@ def prepare(
     example: Tensor | Sequence[Tensor],
     backend: Backend | Literal["auto"] = "auto",
     precision: Precision = "fp32",
+    bound: float | None = None,
 ) -> Prepared:
     """`model` made ready for inference on a CPU, with torch's present number of threads.
 
@@ -80,11 +81,12 @@ def prepare(
     inputs, some dozens: the ranges of activations are taken from it. "auto" measures and takes the fastest.
 
     Raises UserError for a library that is not installed, a pair of backend and precision that does not exist, and when
-    outputs on the example are further from the model's own in fp32 than `BOUNDS` allows.
+    outputs on the example are further from the model's own in fp32 than `bound`, if not given that of
+    `BOUNDS`, allows.
     """
     if backend != "auto":
-        return _prepare(model, _as_tuple(example), backend, precision)
-    trials = choose(model, example, precision, QUICK)
+        return _prepare(model, _as_tuple(example), backend, precision, bound)
+    trials = choose(model, example, precision, QUICK, bound)
     if trials[0].prepared is None:
         told = " ".join(trial.refused for trial in trials if trial.refused)
         raise UserError(f"No backend runs this model in {precision}. {told}")
@@ -96,6 +98,7 @@ def choose(
     example: Tensor | Sequence[Tensor],
     precision: Precision = "fp32",
     backends: Sequence[Backend] = QUICK,
+    bound: float | None = None,
 ) -> list[Trial]:
     """Every backend tried on this machine, the fastest first, those that cannot be used last, each with its reason.
 
@@ -104,7 +107,7 @@ def choose(
     given, ready, refused = _as_tuple(example), list[Prepared](), list[Trial]()
     for backend in backends:
         try:
-            ready.append(_prepare(model, given, backend, precision))
+            ready.append(_prepare(model, given, backend, precision, bound))
         except UserError as error:
             refused.append(Trial(backend, refused=str(error)))
     seconds: dict[str, list[float]] = {one.backend: [] for one in ready}
@@ -122,7 +125,9 @@ def exists(backend: Backend, precision: Precision) -> bool:
     return (backend, precision) in _BUILDS
 
 
-def _prepare(model: nn.Module, example: tuple[Tensor, ...], backend: Backend, precision: Precision) -> Prepared:
+def _prepare(
+    model: nn.Module, example: tuple[Tensor, ...], backend: Backend, precision: Precision, bound: float | None
+) -> Prepared:
     if precision not in BOUNDS:
         raise UserError(f"precision={precision!r} is not known; choose {', '.join(BOUNDS)}.")
     build = _BUILDS.get((backend, precision))
@@ -141,7 +146,7 @@ def _prepare(model: nn.Module, example: tuple[Tensor, ...], backend: Backend, pr
     except Exception as error:  # whatever a library trips over in a model that it cannot read
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].removesuffix(".")
         raise UserError(f"backend={backend!r} cannot run this model ({reason}); choose backend='plain'.") from error
-    loss = check_loss(found, flatten(expected), backend, precision)
+    loss = check_loss(found, flatten(expected), backend, precision, bound)
     return Prepared(backend, precision, loss, run, expected)
 
 

@@ -81,13 +81,15 @@ def cast(inputs: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
     return [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in inputs]
 
 
-def check_loss(found: Sequence[Tensor], expected: Sequence[Tensor], backend: str, precision: Precision) -> float:
-    """The distance. Raises UserError where it is above the bound."""
-    loss = distance(found, expected)
-    if not loss <= BOUNDS[precision]:  # also where it is no number
+def check_loss(
+    found: Sequence[Tensor], expected: Sequence[Tensor], backend: str, precision: Precision, bound: float | None = None
+) -> float:
+    """The distance. Raises UserError where it is above the bound, that of the precision if none is given."""
+    loss, bound = distance(found, expected), BOUNDS[precision] if bound is None else bound
+    if not loss <= bound:  # also where it is no number
         raise UserError(
             f"backend={backend!r} in {precision} gives outputs that lie {loss:.2g} away from the model's own (length "
-            f"of the difference over theirs), more than the {BOUNDS[precision]:g} allowed; choose a higher precision."
+            f"of the difference over theirs), more than the {bound:g} allowed; choose a higher precision."
         )
     return loss
 

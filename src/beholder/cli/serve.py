@@ -49,6 +49,7 @@ def serve(
     replicas: Replicas = 0,
     backend: Backend | None = None,
     precision: Numbers = None,
+    may_differ: float | None = None,
     examples: Examples = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -88,6 +89,9 @@ def serve(
         That a request may ask for.
     seconds
         That a request may take.
+    may_differ
+        How far what sees may lie from its outputs in fp32, as a share of their length; if not given, 0.1 in int8, 0.05
+        in bf16. More is faster and less exact.
     per_minute
         Requests of a key, or of an address without keys; 0: any number.
     """
@@ -106,5 +110,6 @@ def serve(
     )  # fmt: skip
     run(
         models, host=host, port=port, search=search, config=config, key_file=key_file, replicas=replicas,
-        backend=backend, precision=precision, examples=examples, device=device, threads=threads, log=Log(as_json=json),
+        backend=backend, precision=precision, may_differ=may_differ, examples=examples, device=device,
+        threads=threads, log=Log(as_json=json),
     )  # fmt: skip

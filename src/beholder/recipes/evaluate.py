@@ -72,6 +72,7 @@ def evaluate(
     log.stage("Read", found.source.description)
     saying = Saying(beams)
     ability = "describe" if found.kind == "captions" else "answer"
+    log.stage("Open", f"{model}, which takes some seconds")
     talker = open_talker(load(model), picked, ability)
     space = _space(picked) if ability == "describe" else None
     refused = list(found.source.refused)

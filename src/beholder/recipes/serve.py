@@ -56,6 +56,7 @@ def serve(
     replicas: int = 0,
     backend: Backend | Literal["auto"] | None = None,
     precision: Precision | None = None,
+    may_differ: float | None = None,
     examples: str | Path | None = None,
     device: str = "auto",
     threads: int | None = None,
@@ -65,7 +66,9 @@ def serve(
     are searched by the first model that places images and texts, or images alone; `key_file` has the keys that clients
     may send, one a line. With `replicas` above 0 so many processes of a Ray cluster answer, with `threads` each, or
     one. `backend` and `precision` are ways to run what sees on a CPU (docs/backends.md), for which `examples` is a
-    folder of pictures of the kind that will come; 8 bits need one.
+    folder of pictures of the kind that will come; 8 bits need one. `may_differ` is how far what it says of them may lie
+    from what the model says in fp32: the length of the difference over the length, if not given that of
+    `backends.outputs.BOUNDS`.
 
     Raises UserError for a model that answers nothing, two of one name, and a port that is taken.
     """
@@ -77,7 +80,11 @@ def serve(
         raise UserError(f"--replicas {replicas}: give a number from 0; 0 needs no Ray.")
     if photos is not None and not photos.exists():
         raise UserError(f"--search {photos}: no such folder; name a folder of pictures.")
-    choice = Choice(_absolute(photos), way_of(backend, precision), _absolute(examples))
+    if may_differ is not None and not may_differ > 0:  # also where it is no number
+        raise UserError(f"--may-differ {may_differ:g}: give a share above 0.")
+    if may_differ is not None and backend is None and precision is None:
+        raise UserError("--may-differ is for --backend and --precision; add one of them, or leave it out.")
+    choice = Choice(_absolute(photos), way_of(backend, precision, may_differ), _absolute(examples))
     if examples is not None and choice.way == PLAIN:
         raise UserError(f"--examples {examples} is for --backend; add one, or leave it out.")
     with listen(host, port, f"--host {host} --port {port}") as listener:

@@ -29,7 +29,7 @@ from beholder.serve.lane import Spent
 from beholder.serve.measures import Measures
 from beholder.serve.pages import add_pages
 from beholder.serve.patience import until_gone
-from beholder.serve.pictures import is_picture, read_picture, read_pictures
+from beholder.serve.pictures import is_picture, listed, read_picture, read_pictures
 from beholder.serve.refusal import Refusal, error_body
 from beholder.serve.schema import ChatRequest, EmbeddingRequest, ImageRequest, SearchRequest, VisionRequest
 from beholder.serve.served import Served
@@ -239,23 +239,29 @@ async def _embed(engine: Engine, asked: EmbeddingRequest) -> tuple[dict[str, Any
     inputs = asked.input if isinstance(asked.input, list) else [asked.input]
     if not inputs or len(inputs) > 2048:
         raise Refusal(400, f"input has {len(inputs):,} entries; give 1 to 2,048.", param="input")
-    given = [one if isinstance(one, str) else one.image_url.url for one in inputs]
-    images = [place for place, one in enumerate(inputs) if not isinstance(one, str) or is_picture(one)]
-    texts = [place for place in range(len(inputs)) if place not in set(images)]
-    rows: dict[int, np.ndarray] = {}
+    given = listed("input", [one if isinstance(one, str) else one.image_url.url for one in inputs])
+    images = {
+        param: one for (param, one), asked_for in zip(given.items(), inputs, strict=True)
+        if not isinstance(asked_for, str) or is_picture(one)
+    }  # fmt: skip
+    texts = {param: one for param, one in given.items() if param not in images}
+    for param, text in texts.items():
+        if not text.strip():
+            raise Refusal(400, f"{param} is empty; give a word, or an image as a data URL.", param=param)
+    rows: dict[str, np.ndarray] = {}
     spent = Spent()
     if images:
-        pictures = await read_pictures([given[place] for place in images], engine.config, "input")
+        pictures = await read_pictures(images, engine.config, "input")
         points, cost = await ready.queue("embeddings of images").submit(pictures)
-        rows |= {place: point.numpy() for place, point in zip(images, points, strict=True)}
+        rows |= {param: point.numpy() for param, point in zip(images, points, strict=True)}
         spent += cost
     if texts:
-        points, cost = await ready.queue("embeddings of texts").submit([given[place] for place in texts])
-        rows |= {place: point.numpy() for place, point in zip(texts, points, strict=True)}
+        points, cost = await ready.queue("embeddings of texts").submit(list(texts.values()))
+        rows |= {param: point.numpy() for param, point in zip(texts, points, strict=True)}
         spent += cost
     data = [
-        {"object": "embedding", "index": place, "embedding": _written(rows[place], asked.encoding_format)}
-        for place in range(len(inputs))
+        {"object": "embedding", "index": place, "embedding": _written(rows[param], asked.encoding_format)}
+        for place, param in enumerate(given)
     ]
     usage = {"prompt_tokens": 0, "total_tokens": 0}
     return {"object": "list", "data": data, "model": asked.model, "usage": usage}, spent
@@ -299,7 +305,7 @@ async def _classify(engine: Engine, asked: VisionRequest) -> tuple[dict[str, Any
     names = [" ".join(name.split()) for name in asked.labels]
     if len(set(names)) < len(names) or len(names) < 2 or len(names) > 1000 or not all(names):
         raise Refusal(400, "labels: give 2 to 1,000 different names.", param="labels")
-    pictures = await read_pictures(asked.images, engine.config, "images")
+    pictures = await read_pictures(listed("images", asked.images), engine.config, "images")
     found, spent = await engine.lane.run(lambda: by_name(pictures, names))
     return _listed(asked.model, found), spent
 
@@ -309,7 +315,7 @@ async def _with_heat(
 ) -> tuple[dict[str, Any], Spent]:
     explain = engine.find(asked.model).served.explain
     assert explain is not None, "what has classes of its own tells where it looked"
-    pictures = await read_pictures(asked.images, engine.config, "images")
+    pictures = await read_pictures(listed("images", asked.images), engine.config, "images")
     heat, cost = await engine.lane.run(lambda: explain(pictures, [one["label"] for one in told["data"]]))
     for one, rows in zip(told["data"], heat, strict=True):
         one["heat"] = [[round(float(value), 3) for value in row] for row in rows]
@@ -318,7 +324,7 @@ async def _with_heat(
 
 async def _look(engine: Engine, asked: VisionRequest, ability: str) -> tuple[dict[str, Any], Spent]:
     ready = engine.find(asked.model, ability)
-    pictures = await read_pictures(asked.images, engine.config, "images")
+    pictures = await read_pictures(listed("images", asked.images), engine.config, "images")
     found, spent = await ready.queue(ability).submit(pictures)
     return _listed(asked.model, found), spent
 
@@ -331,12 +337,14 @@ async def _search(engine: Engine, asked: SearchRequest) -> tuple[dict[str, Any],
     ready = engine.find(asked.model, "search")
     if asked.text is None and asked.image is None:
         raise Refusal(400, "Nothing is searched for; give text, image, or both.", param="text")
+    if asked.text is not None and not asked.text.strip():
+        raise Refusal(400, "text is empty; give a word, or leave text out.", param="text")
     points, spent = {}, Spent()
     if asked.text is not None:
         (points["text"],), cost = await ready.queue("embeddings of texts").submit([asked.text])
         spent += cost
     if asked.image is not None:
-        pictures = await read_pictures([asked.image], engine.config, "image")
+        pictures = await read_pictures({"image": asked.image}, engine.config, "image")
         (points["like"],), cost = await ready.queue("embeddings of images").submit(pictures)
         spent += cost
     find = ready.served.search

@@ -17,7 +17,7 @@ from beholder.inference.rolling import Row
 from beholder.inference.sampling import SamplingConfig
 from beholder.serve.engine import Engine, Ready
 from beholder.serve.lane import Spent
-from beholder.serve.pictures import read_pictures
+from beholder.serve.pictures import listed, read_pictures
 from beholder.serve.refusal import Refusal
 from beholder.serve.schema import ASKS_FOR_NOTHING, ChatRequest, ImagePart, Message
 from beholder.tasks.saying import NUM_TOKENS, Saying, Told
@@ -43,7 +43,7 @@ async def prepare_chat(engine: Engine, asked: ChatRequest) -> tuple[Ready, Promp
     ready = engine.find(asked.model, ABILITY)
     _refuse_unsupported(asked)
     turns, question, urls = _conversation(asked.messages)
-    pictures = await read_pictures(urls, engine.config, "messages.image_url")
+    pictures = await read_pictures(listed("messages.image_url", urls), engine.config, "messages")
     if ready.served.writer is not None:
         return ready, _to_writer(engine, ready, asked, turns, question, pictures)
     return ready, await _to_talker(engine, ready, asked, turns, question, pictures)

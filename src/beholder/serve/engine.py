@@ -30,7 +30,7 @@ class Ready:
     def queue(self, name: str) -> Batcher[Any, Any]:
         """Raises Refusal (404) where the model cannot do that."""
         if name not in self.queues:
-            raise cannot(self.served, name)
+            raise cannot(self.served, f"has no {name}")
         return self.queues[name]
 
 
@@ -52,7 +52,7 @@ class Engine:
             raise Refusal(404, f"There is no model {name[:200]!r}; served are {known}.", param="model",
                           code="model_not_found")  # fmt: skip
         if ability is not None and ability not in ready.served.abilities:
-            raise cannot(ready.served, ability)
+            raise cannot(ready.served, f"does not answer /v1/{ability}")
         return ready
 
     def waiting(self) -> Iterator[tuple[str, int]]:
@@ -106,10 +106,9 @@ class Engine:
         return Speaking(rolling, self.lane, talker.device.autocast, **limits)
 
 
-def cannot(served: Served, ability: str) -> Refusal:
+def cannot(served: Served, told: str) -> Refusal:
     """For what a model was not made for."""
     can = ", ".join(f"/v1/{one}" for one in served.abilities)
     return Refusal(
-        404, f"{served.name} does not answer {ability} ({served.about}); it answers {can}.", param="model",
-        code="ability_not_found",
-    )  # fmt: skip
+        404, f"{served.name} {told} ({served.about}); it answers {can}.", param="model", code="ability_not_found"
+    )

@@ -35,18 +35,19 @@ def refusal_of(mistake: Mapping[str, Any], body: object, content_type: str | Non
 
 
 def _where(place: Sequence[str | int], body: object, is_absent: bool) -> str:
-    """`messages.0.content.1.text`, without the kinds that pydantic tried on the way."""
-    kept = list[str]()
+    """`messages[0].content[1].text`, without the kinds that pydantic tried on the way."""
+    kept = list[str | int]()
     at: Any = body
     for one in place:
         try:
             at = at[one]
         except (KeyError, IndexError, TypeError):
             continue
-        kept.append(str(one))
+        kept.append(one)
     if is_absent:
-        kept.append(str(place[-1]))
-    return ".".join(kept) or str(place[0])
+        kept.append(place[-1])
+    told = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in kept or place[:1])
+    return told.removeprefix(".")
 
 
 def _is_json(content_type: str | None) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
@@ -26,19 +26,23 @@ def is_picture(text: str) -> bool:
     return text[:11].lower().startswith("data:image/")
 
 
-async def read_pictures(urls: Sequence[str], config: ServeConfig, param: str) -> list[np.ndarray]:
-    """Decoded, in order. Raises Refusal (400) for too many, and for one that cannot be read; `param` is the field that
-    names them."""
+def listed(param: str, urls: Sequence[str]) -> dict[str, str]:
+    """Each by its place in that field of the request."""
+    return {f"{param}[{number}]": url for number, url in enumerate(urls)}
+
+
+async def read_pictures(urls: Mapping[str, str], config: ServeConfig, param: str) -> list[np.ndarray]:
+    """Decoded, in order; `urls` by the place in the request, and `param` is the field of all. Raises Refusal (400) for
+    too many, and for one that cannot be read."""
     if len(urls) > config.most_images:
         raise Refusal(
             400, f"{len(urls):,} images in one request; at most {config.most_images:,} are read.", param=param
         )
-    contents = [await _content(url, config, f"{param}[{number}]") for number, url in enumerate(urls)]
+    contents = {place: await _content(url, config, place) for place, url in urls.items()}
     limits = Limits(max_pixels=config.most_pixels)
     loop = asyncio.get_running_loop()
     return [
-        await loop.run_in_executor(None, read_picture, content, limits, f"{param}[{number}]")
-        for number, content in enumerate(contents)
+        await loop.run_in_executor(None, read_picture, content, limits, place) for place, content in contents.items()
     ]
 
 

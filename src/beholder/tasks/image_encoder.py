@@ -42,6 +42,8 @@ class Way:
     backend: Backend | Literal["auto"] = "plain"
     precision: Precision | None = None
     """None: as the device multiplies fastest."""
+    may_differ: float | None = None
+    """How far outputs may lie from the model's own in fp32, as `backends.outputs.BOUNDS`, which hold if None."""
 
     def __str__(self) -> str:
         return self.backend if self.precision is None else f"{self.backend} in {self.precision}"
@@ -51,9 +53,11 @@ PLAIN = Way()
 """torch, as every other verb runs a model."""
 
 
-def way_of(backend: Backend | Literal["auto"] | None, precision: Precision | None) -> Way:
+def way_of(
+    backend: Backend | Literal["auto"] | None, precision: Precision | None, may_differ: float | None = None
+) -> Way:
     """What the options ask for: plain without any, and what is fastest where a precision alone is given."""
-    return PLAIN if backend is None and precision is None else Way(backend or "auto", precision)
+    return PLAIN if backend is None and precision is None else Way(backend or "auto", precision, may_differ)
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ def open_fast(model: Foreign | Bundle | Part, device: Device, way: Way, pictures
     precision = way.precision or native_precision(device, way.backend)
     count = NUM_EXAMPLES if precision == "int8" else BATCH_SIZE
     examples = encoder.read(list(islice(cycle(pictures), count)))
-    return FastEncoder(encoder, prepare(encoder.network, examples, way.backend, precision))
+    return FastEncoder(encoder, prepare(encoder.network, examples, way.backend, precision, way.may_differ))
 
 
 def hasten(
