@@ -138,7 +138,7 @@ def by_tokens(session: Session, domain: Domain, generic: nn.Module, seconds: flo
     begun = time.process_time()
     samples = [domain.samples[index] for index in domain.training_images(0)]
     maps = torch.cat([
-        _tokens_of(frozen, [image], session)
+        tokens_of(frozen, [image], session)
         for image in decoded(samples, session.limits, 1, at_least=session.config.resolutions[0])
     ])  # fmt: skip
     spent = time.process_time() - begun
@@ -150,7 +150,7 @@ def by_tokens(session: Session, domain: Domain, generic: nn.Module, seconds: flo
 
         def look(images: Sequence[np.ndarray], reader: _MapReader = reader) -> tuple[np.ndarray, np.ndarray]:
             with torch.inference_mode():
-                states = reader.states(_tokens_of(frozen, images, session))
+                states = reader.states(tokens_of(frozen, images, session))
                 rows = torch.cat([part for one in states for part in (one.mean(1), one.std(1))], 1)
             return rows.numpy(), states[-1].mean(1).numpy()
 
@@ -310,7 +310,7 @@ def _teach_reader(reader: _MapReader, maps: Tensor, seconds: float, seed: int) -
 
 
 @torch.inference_mode()
-def _tokens_of(frozen: nn.Module, images: Sequence[np.ndarray], session: Session) -> Tensor:
+def tokens_of(frozen: nn.Module, images: Sequence[np.ndarray], session: Session) -> Tensor:
     """The two coarser maps of squares, B 49 C."""
     side = session.config.resolutions[0]
     outputs = frozen(normalise(to_batch([resize(image, side) for image in images]), session.pixels))
