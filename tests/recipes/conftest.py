@@ -1,9 +1,19 @@
-"""Whole runs of `adapt` in a second or two: a tiny network in the place of the ImageNet one, and one thread."""
+"""Whole runs of `adapt` in seconds: small views, a tiny network in the place of the ImageNet one, and one thread."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from bundles import random_network
+from diets import eat_little
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _little_food() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        eat_little(patch.setattr)
+        yield
 
 
 @pytest.fixture

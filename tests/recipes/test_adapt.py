@@ -114,8 +114,8 @@ def weights(run: Path) -> str:
 
 
 COMMAND = (
-    "import sys, beholder; beholder.adapt(sys.argv[1], out=sys.argv[2], labels='auto', budget='12 steps', threads=1, "
-    "resolutions=(64,))"
+    "import sys, beholder, diets; diets.eat_little(); beholder.adapt(sys.argv[1], out=sys.argv[2], labels='auto', "
+    "budget='12 steps', threads=1, resolutions=(64,))"
 )
 
 
@@ -123,7 +123,7 @@ COMMAND = (
 def test_a_run_killed_again_and_again_ends_with_the_same_bits(tmp_path: Path) -> None:
     photos = write_classes(tmp_path / "photos", 40)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", COMMAND, photos, whole], check=True, env=environment)
     length = time.monotonic() - began

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from diets import USUAL
+
+from beholder.recipes.adapt import pretrain
 
 pytestmark = pytest.mark.slow
 BUDGET = "8 steps"
@@ -22,6 +26,14 @@ def planted() -> ModuleType:
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _usual_food() -> Iterator[None]:
+    """What is gained depends on it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretrain, "DIETS", USUAL)
+        yield
 
 
 @pytest.fixture(scope="module")
