@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,7 @@ def test_a_few_steps_make_it_smaller_without_collapse(make_objective: Callable, 
     assert reports[-1]["spread"] > 0.3
 
 
-SLOW_STEPS = {"teacher": 40, "masked": 70}
+SLOW_STEPS = {"teacher": 40, "masked": 55}
 LEAST_GAIN = 0.01
 
 
@@ -149,12 +150,13 @@ def knn_accuracy(model: nn.Module, device: Device) -> float:
 def test_a_minute_of_it_brings_images_of_one_class_closer(name: str, tmp_path: Path) -> None:
     device = pick_device("cpu", 1)
     torch.manual_seed(0)
-    model = ViT(VIT["thumbnail"])
+    shape = VIT["thumbnail"]
+    model = ViT(replace(shape, trunk=replace(shape.trunk, width=96, depth=4)))
     before = knn_accuracy(model, device)
     stream = ImageStream(
         read_cifar("train")[0], batch_size=32, num_views=2, augmentation=AugmentConfig(size=32), seed=0
     )
     num_steps = SLOW_STEPS[name]
-    plan = Plan(num_steps=num_steps, lr=5e-4, num_warmup=num_steps // 10)
+    plan = Plan(num_steps=num_steps, lr=1e-3, num_warmup=num_steps // 10)
     train(model, OBJECTIVES[name](model), stream, plan=plan, device=device, folder=tmp_path)
     assert knn_accuracy(model, device) > before + LEAST_GAIN

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 from bundles import random_network
-from diets import eat_little
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _little_food() -> Iterator[None]:
+    from diets import eat_little  # not above: one test alone starts sooner
+
     with pytest.MonkeyPatch.context() as patch:
         eat_little(patch.setattr)
         yield
