@@ -144,7 +144,7 @@ def knn_accuracy(model: nn.Module, device: Device) -> float:
     return float((votes.argmax(1) == labels[1]).float().mean())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif("BEHOLDER_DATA" not in os.environ, reason="BEHOLDER_DATA names no folder with cifar10_mini")
 @pytest.mark.parametrize("name", sorted(OBJECTIVES))
 def test_a_minute_of_it_brings_images_of_one_class_closer(name: str, tmp_path: Path) -> None:

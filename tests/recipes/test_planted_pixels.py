@@ -13,7 +13,7 @@ from diets import USUAL
 
 from beholder.recipes.adapt import pretrain
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 BUDGET = "8 steps"
 
 

