@@ -199,16 +199,16 @@ def measure(shape: str, whose: str, precision: str, size: tuple[int, ...]) -> tu
     step()
     gc.collect()
     release_freed_memory()
-    before = _status("VmRSS")
+    before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the highest point is counted anew
     step()
-    megabytes = (_status("VmHWM") - before) / 1024
+    megabytes = (resident("VmHWM") - before) / 1024
     if whose == "beholder":
         keep_freed_memory()
     return megabytes, rounds.median(rounds.take_turns({whose: step}, 5, num_warm_ups=3)[whose])
 
 
-def _status(name: str) -> int:
+def resident(name: str) -> int:
     """In kilobytes."""
     found = re.search(rf"{name}:\s+(\d+)", Path("/proc/self/status").read_text())
     assert found, name
