@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +22,7 @@ from typing import Any
 import numpy as np
 from domain_candidates import CANDIDATES
 from domain_sets import NUM_FOLDS, SETS, describe_set, outer_folds
+from ledger import energy, write_run
 
 from beholder.config import to_json
 from beholder.data.decode import Limits
@@ -35,7 +34,6 @@ from beholder.recipes.adapt.features import extract, extract_by
 from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.spaces import fit_space
 from beholder.runtime.device import pick_device
-from beholder.runtime.energy import WATTS_PER_BUSY_CORE
 from beholder.runtime.files import write_whole
 from beholder.runtime.log import Log
 from beholder.runtime.machine import machine
@@ -46,7 +44,6 @@ from beholder.train.readout import fit_readout
 FRACTIONS, FEW = (0.05, 0.10, 0.25, 1.0), 3
 NUM_SEEDS, NUM_LABEL_SEEDS, NUM_DRAWS, WIDTH = 3, 5, 2000, 256
 STRONG, LAST = "strong", "last layer"
-RUNS = Path(__file__).parent.parent / "research" / "runs"
 
 
 def main() -> None:
@@ -104,8 +101,7 @@ def run_set(asked: argparse.Namespace) -> None:
                     scores = judge(done, domain, fold, space)
                     keep(asked, number, seed, {
                         "scores": scores, "pretraining": variant.story, "num_unlabelled": len(learned),
-                        "joules": round(WATTS_PER_BUSY_CORE * variant.story["cpu_seconds"]), "joules_are": "estimated",
-                        "machine": machine(device),
+                        **energy(variant.story["cpu_seconds"]), "machine": machine(device),
                     })  # fmt: skip
 
 
@@ -142,14 +138,10 @@ def judge(path: Path, domain: Domain, fold: Fold, rows: np.ndarray) -> dict[str,
 
 
 def keep(asked: argparse.Namespace, fold: int, seed: int, told: dict[str, Any]) -> None:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    content = {
+    write_run(f"full-{asked.set}-{asked.variant}-{asked.way}-{fold}-{seed}", {
         "set": asked.set, "variant": asked.variant, "way": asked.way, "part": "test", "fold": fold, "seed": seed,
-        **told, "commit": commit.stdout.strip() or None,
-    }  # fmt: skip
-    RUNS.mkdir(parents=True, exist_ok=True)
-    name = f"full-{asked.set}-{asked.variant}-{asked.way}-{fold}-{seed}.json"
-    (RUNS / name).write_text(json.dumps(content, indent=1, default=str) + "\n")
+        **told,
+    })  # fmt: skip
     few = 100 * np.mean([np.mean(told["scores"][f"{one:g}"]) for one in FRACTIONS[:FEW]])
     print(f"{asked.set:20} {asked.variant} {asked.way}, fold {fold}, seed {seed}: {few:.2f}", flush=True)
 

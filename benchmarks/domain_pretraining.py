@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from typing import Any
 import numpy as np
 from domain_candidates import CANDIDATES, Variant
 from domain_sets import NUM_FOLDS, SETS, describe_set, outer_folds
+from ledger import energy, write_run
 
 from beholder.config import to_json
 from beholder.data.decode import Limits
@@ -34,7 +33,6 @@ from beholder.recipes.adapt.features import Features, extract, extract_by
 from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.spaces import fit_space
 from beholder.runtime.device import pick_device
-from beholder.runtime.energy import WATTS_PER_BUSY_CORE
 from beholder.runtime.log import Log
 from beholder.runtime.machine import machine
 from beholder.runtime.run_folder import RunFolder
@@ -44,7 +42,6 @@ from beholder.train.readout import fit_readout
 FRACTIONS = (0.05, 0.10, 0.25)
 NUM_LABEL_SEEDS = 3
 SIDE = 224
-RUNS = Path(__file__).parent.parent / "research" / "runs"
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,12 @@ def main() -> None:
                 name = f"features of {variant.name}"
                 seen = extract_by(session, variant.look, domain.samples, name, at_least=variant.side)
                 found = compare(domain, parts, features, seen)
-                keep(asked.set, variant, found, {**parts_told(parts), "machine": machine(device), **cost(variant)})
+                keep(
+                    asked.set,
+                    variant,
+                    found,
+                    {**parts_told(parts), "machine": machine(device), **energy(variant.story["cpu_seconds"])},
+                )
 
 
 def deal(domain: Domain) -> Parts:
@@ -121,13 +123,6 @@ def compare(domain: Domain, parts: Parts, generic: Features, adapted: Features) 
             "scores": {name: row.tolist() for name, row in scores.items()}}  # fmt: skip
 
 
-def cost(variant: Variant) -> dict[str, Any]:
-    """Joules are estimated as `adapt` estimates them on a CPU without counters."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    joules = WATTS_PER_BUSY_CORE * variant.story["cpu_seconds"]
-    return {"joules": round(joules), "joules_are": "estimated", "commit": commit.stdout.strip() or None}
-
-
 def parts_told(parts: Parts) -> dict[str, int]:
     return {"num_learned_from": len(parts.learn), "num_validating": len(parts.validation)}
 
@@ -136,16 +131,9 @@ def keep(name: str, variant: Variant, found: dict[str, Any], told: dict[str, Any
     gains = ", ".join(f"{way} {100 * gain:+.2f}" for way, gain in found["gains"].items())
     baseline = 100 * np.mean(found["scores"]["strong"])
     print(f"{name:20} {variant.name:20} points: {gains}; strong {baseline:.1f}", flush=True)
-    RUNS.mkdir(parents=True, exist_ok=True)
-    content = {
-        "set": name,
-        "variant": variant.name,
-        "part": "validation",
-        **found,
-        "pretraining": variant.story,
-        **told,
-    }
-    (RUNS / f"screen-{name}-{variant.name}.json").write_text(json.dumps(content, indent=1, default=str) + "\n")
+    write_run(f"screen-{name}-{variant.name}", {
+        "set": name, "variant": variant.name, "part": "validation", **found, "pretraining": variant.story, **told,
+    })  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ each arm, and research/runs/readouts-SET-PART.json or picks-SET-PART.json.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +22,7 @@ import numpy as np
 import torch
 from domain_candidates import tokens_of
 from domain_sets import NUM_FOLDS, SETS, describe_set, outer_folds
+from ledger import write_run
 from scipy.special import softmax
 from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
@@ -52,7 +51,6 @@ from beholder.train.readout import fit_readout
 FRACTIONS = (0.05, 0.10, 0.25, 1.0)
 FEW = 3
 WIDTH, TOKEN_WIDTH, NUM_TOKENS = 256, 64, 49
-RUNS = Path(__file__).parent.parent / "research" / "runs"
 
 
 @dataclass(frozen=True)
@@ -344,13 +342,9 @@ def keep(asked: argparse.Namespace, found: dict[str, Any], told: dict[str, Any])
             + f"   few labels {np.mean(gains):+.2f}, by fold " + " ".join(f"{gain:+.1f}" for gain in gains),
             flush=True,
         )  # fmt: skip
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    content = {
+    write_run(f"{asked.what}-{asked.set}-{asked.part}", {
         "set": asked.set, "part": asked.part, "fractions": FRACTIONS, "arms": found, **told,
-        "commit": commit.stdout.strip() or None,
-    }  # fmt: skip
-    RUNS.mkdir(parents=True, exist_ok=True)
-    (RUNS / f"{asked.what}-{asked.set}-{asked.part}.json").write_text(json.dumps(content, indent=1, default=str) + "\n")
+    })  # fmt: skip
 
 
 if __name__ == "__main__":
