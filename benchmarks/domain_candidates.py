@@ -332,9 +332,8 @@ def _of_backbone(
 
 def _taught(session: Session, domain: Domain, generic: nn.Module, seconds: float) -> tuple[nn.Module, dict[str, Any]]:
     """By `adapt`'s own stage."""
-    timed = session.run.resolve(
-        "steps", lambda: dataclasses.asdict(steps_for(session, Budget(seconds=seconds), generic))
-    )
+    budget, num_images = Budget(seconds=seconds), len(domain.training_images(0))
+    timed = session.run.resolve("steps", lambda: dataclasses.asdict(steps_for(session, budget, generic, num_images)))
     begun = time.process_time()
     candidate = pretrain(session, domain, 0, int(timed["steps"]), generic)
     story = {key: candidate.story[key] for key in ("objective", "steps", "batch_size", "num_images", "stopped")}

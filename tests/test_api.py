@@ -185,7 +185,7 @@ def test_the_size_limit_and_the_number_of_threads_are_kept(
     assert main([verb, str(model), str(path), "--threads", "1", "--max-pixels", "9"]) == 2
     told = capsys.readouterr()
     assert "the limit is 9 (--max-pixels)" in told.out
-    assert told.err == "beholder: The image could not be read; the reason stands above.\n"
+    assert told.err == "beholder: Nothing could be told of the image; the reason stands above.\n"
     torch.set_num_threads(before)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from beholder.data.boxes import Box, GivenBox, read_boxes
+from beholder.data.boxes import Box, GivenBox, boxes_of, read_boxes
 from beholder.types import UserError
 
 
@@ -25,7 +25,7 @@ def coco(path: Path, **changes: Any) -> Path:
 
 def test_coco_and_a_table_say_the_same(tmp_path: Path) -> None:
     found = read_boxes(coco(tmp_path / "boxes.json"))
-    assert found == {"a.png": [GivenBox(2, 4, 10, 20, "crack", 0.5)], "b.png": []}
+    assert found == {"photos/a.png": [GivenBox(2, 4, 10, 20, "crack", 0.5)], "b.png": []}
     table = tmp_path / "boxes.jsonl"
     rows = [
         {"file_name": "photos/a.png", "objects": {"bbox": [[2, 4, 10, 20]], "category": ["crack"], "score": [0.5]}},
@@ -72,3 +72,26 @@ def test_files_that_hold_no_boxes_are_told(tmp_path: Path) -> None:
             read_boxes(tmp_path / name)
     with pytest.raises(UserError, match="no such file"):
         read_boxes(tmp_path / "absent.json")
+
+
+class TestWhoseTheyAre:
+    ONE, OTHER = GivenBox(1, 1, 2, 2), GivenBox(3, 3, 2, 2)
+
+    def test_the_file_is_found_by_its_name_in_whatever_folder(self) -> None:
+        assert boxes_of({"train/a.png": [self.ONE], "b.png": []}, "/home/me/photos/a.png") == [self.ONE]
+        assert boxes_of({"b.png": []}, "photos/b.png") == []
+
+    def test_of_files_of_one_name_the_one_whose_folders_end_alike(self) -> None:
+        given = {"left/a.png": [self.ONE], "right/a.png": [self.OTHER]}
+        assert boxes_of(given, "photos/left/a.png") == [self.ONE]
+        assert boxes_of(given, "photos/right/a.png") == [self.OTHER]
+        with pytest.raises(UserError, match=r"left/a\.png and right/a\.png, and it may be either"):
+            boxes_of(given, "a.png")
+
+    def test_an_image_without_is_told(self) -> None:
+        with pytest.raises(UserError, match=r"no boxes were given for c\.png"):
+            boxes_of({"a.png": []}, "photos/c.png")
+
+    def test_one_beside_its_image_is_seen(self) -> None:
+        assert self.ONE.is_within(2, 2) and not self.OTHER.is_within(3, 3)
+        assert not GivenBox(-5, 0, 5, 5).is_within(10, 10)

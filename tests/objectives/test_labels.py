@@ -9,6 +9,7 @@ from beholder.models.conv import EfficientNetLite
 from beholder.models.vit import PRESETS as VIT
 from beholder.models.vit import ViT
 from beholder.objectives.labels import LabelPrediction
+from beholder.objectives.own_class import OwnClass
 from beholder.types import Objective
 
 
@@ -65,3 +66,15 @@ def test_after_the_first_step_its_loss_reaches_every_weight(model: nn.Module) ->
     objective(model, batch()).total.backward()
     silent = [name for name, value in model.named_parameters() if value.grad is None or not value.grad.any()]
     assert silent == [] or all(name.startswith("classifier") for name in silent)
+
+
+def test_images_are_told_from_each_other(model: nn.Module) -> None:
+    objective = OwnClass(model, 6, smoothing=0.0)
+    assert isinstance(objective, Objective)
+    optimizer = torch.optim.AdamW([*model.parameters(), *objective.parameters()], lr=3e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        losses = objective(model, batch(2))
+        losses.total.backward()
+        optimizer.step()
+    assert losses.parts["accuracy"] == 1.0  # of six classes, though three images are alike but for noise

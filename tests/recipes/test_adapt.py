@@ -100,12 +100,13 @@ def test_without_labels_the_verdict_is_about_embeddings(tmp_path: Path) -> None:
     assert beholder.anomaly(tmp_path / "run" / "model", [draw(np.random.default_rng(0), 0)])[0].score is not None
 
 
-def test_the_transformer_and_masked_prediction_go_the_same_way(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("backbone", "objective"), [("vit", "masked"), ("conv", "own-class")])
+def test_other_backbones_and_objectives_go_the_same_way(backbone: str, objective: str, tmp_path: Path) -> None:
     write_classes(tmp_path / "photos", 40)
     results = beholder.adapt(
-        tmp_path / "photos", out=tmp_path / "run", labels="auto", backbone="vit", objective="masked", **SMALL
-    )
-    assert results["training"]["backbone"] == "vit"
+        tmp_path / "photos", out=tmp_path / "run", labels="auto", backbone=backbone, objective=objective, **SMALL
+    )  # type: ignore[arg-type]
+    assert results["training"]["backbone"] == backbone and results["training"]["objective"] == objective
     assert beholder.classify(tmp_path / "run" / "model", [draw(np.random.default_rng(0), 0)])[0].label
 
 

@@ -145,6 +145,10 @@ class TestARun:
         assert first.told()["regions"][0]["box"] == [1, 2, 13, 28] and first.regions[0].name == "cup"
         assert first.regions[0].probability is None and first.description
         assert other.refused == "no boxes were given for 0005.png"
+        objects["bbox"][0] = [100, 2, 13, 28]
+        boxes.write_text(json.dumps({"file_name": "0004.png", "objects": objects}))
+        (outside,) = describe_by_regions(pairs / "0004.png", finished[0], boxes=boxes)
+        assert outside.refused == "the box [100.0, 2.0, 13.0, 28.0] lies outside its 32 x 32 pixels"
 
     def test_stopping_and_going_on_equals_not_stopping(
         self, finished: Run, pairs: Path, monkeypatch: pytest.MonkeyPatch

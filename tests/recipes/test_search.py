@@ -234,7 +234,7 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("arguments", "told"),
         [
-            (["nofolder", TEXT], "nofolder does not exist; name a folder of images."),
+            (["nofolder", TEXT], "nofolder does not exist; name a folder of images, or a table."),
             (["PHOTOS"], "There is nothing to search for; give a text, or a picture with --like IMAGE."),
             (["PHOTOS", " "], "The text to search for is empty"),
             (["PHOTOS", "", "--like", "a.png"], "The text to search for is empty"),

@@ -275,6 +275,19 @@ def test_one_model_speaks_the_language_that_it_is_asked_for(tmp_path: Path, caps
     assert spoken[2] in capsys.readouterr().out
     assert main([*asked, "fr"]) == 2
     assert "--language fr: this model speaks en and zh" in capsys.readouterr().err
+    assert main([*asked, "en,zh"]) == 2
+    assert "name one of them" in capsys.readouterr().err
+    spoken_of = {one: evaluate(out, folder, spoken=one, device="cpu", threads=1) for one in ("en", "zh", "en,zh")}
+    both = spoken_of["en,zh"]
+    assert list(both["languages"]) == ["en", "zh"] and "things_true" not in both["rows"]["model"]
+    for one in ("en", "zh"):
+        assert both["languages"][one]["rows"]["model"]["cider"] == pytest.approx(
+            spoken_of[one]["rows"]["model"]["cider"]
+        )
+        assert spoken_of[one]["rows"]["model"]["cider"] > 1
+    (folder / "metadata.jsonl").write_text("\n".join(json.dumps({**line, "text_fr": "bleu"}) for line in lines))
+    with pytest.raises(UserError, match="speaks en and zh, and not fr"):
+        evaluate(out, folder, spoken="fr", device="cpu", threads=1)
     with pytest.raises(UserError, match="phrases are learned in one language"):
         train_describe(folder, out=tmp_path / "s", spoken="en,zh", settings=replace(QUICK, regions=True))
 

@@ -31,8 +31,8 @@ def print_answers(answers: Iterable[Answer], line: Callable[[Answer], str], log:
         log.result({name: _plain(one) for name, one in value.items()}, f"{answer.key}  {line(answer)}")
     if not num_answered:
         if num_refused == 1:
-            raise UserError("The image could not be read; the reason stands above.")
-        raise UserError(f"None of the {num_refused:,} images could be read; the reasons stand above.")
+            raise UserError("Nothing could be told of the image; the reason stands above.")
+        raise UserError(f"Nothing could be told of any of the {num_refused:,} images; the reasons stand above.")
 
 
 def ranking_of(answer: Answer) -> str:

@@ -16,7 +16,7 @@ from beholder.cli.options import (
     Language,
     MaxPixels,
     Names,
-    Pairs,
+    NamesPairs,
     Pictures,
     Regions,
     Seed,
@@ -45,10 +45,10 @@ def describe(
     regions: Regions = False,
     boxes: Boxes = None,
     names: Names = None,
-    pairs: Pairs = DEFAULT_PAIRS,
+    pairs: NamesPairs = None,
     out: Pictures = None,
     heat: Heat = None,
-    count: int = 5,
+    count: int | None = None,
     beams: Beams = 3,
     temperature: Temperature = 0.0,
     top_k: TopK = None,
@@ -77,30 +77,38 @@ def describe(
     examples
         A table of images with captions that the model reads first, and in whose manner it then speaks.
     count
-        How many candidates are told of each image.
+        How many candidates are told of each image; 5 if not given.
     """
     from beholder.cli.answers import gather
-    from beholder.cli.regions import print_regions, refuse_among_regions, refuse_unused
+    from beholder.cli.regions import print_regions, refuse_unused
     from beholder.data.decode import Limits
     from beholder.runtime.device import pick_device
     from beholder.runtime.log import Log
     from beholder.tasks.saying import saying_of
     from beholder.types import UserError
 
-    if count < 1:
+    if count is not None and count < 1:
         raise UserError(f"--count {count}: at least one description is told; give a larger number.")
     saying = saying_of(beams, temperature, top_k, top_p, stop, seed)
     inputs, limits, log = gather(images), Limits(max_pixels=max_pixels), Log(as_json=json)
+    are_regions = regions or (model == DEFAULT_PAIRS and candidates is None)
+    refuse_unused(
+        "--candidates" if candidates is not None and not regions else "--regions" if are_regions else "captions",
+        {"--candidates": {"--candidates": candidates, "--count": count},
+         "--regions": {"--regions": regions or None, "--boxes": boxes, "--names": names, "--out": out},
+         "captions": {"--heat": heat, "--examples": examples, "--language": language}},
+        has_captioner=model != DEFAULT_PAIRS,
+    )  # fmt: skip
+    if pairs is not None and names is None:
+        raise UserError("--pairs is for --names; add it, or leave --pairs out.")
     if candidates is not None:
-        _rank(inputs, model, candidates, count, pick_device(device, threads), limits, log)
-    elif regions or model == DEFAULT_PAIRS:
-        refuse_among_regions(heat, examples, language)
+        _rank(inputs, model, candidates, count or 5, pick_device(device, threads), limits, log)
+    elif are_regions:
         print_regions(
-            inputs, model, log, boxes=boxes, names=names, pairs=pairs, out=out, saying=saying, device=device,
-            threads=threads, max_pixels=max_pixels,
+            inputs, model, log, are_asked=regions, boxes=boxes, names=names, pairs=pairs or DEFAULT_PAIRS, out=out,
+            saying=saying, device=device, threads=threads, max_pixels=max_pixels,
         )  # fmt: skip
     else:
-        refuse_unused(boxes, names, out)
         talker = _open(model, device, threads, backend)
         _caption(talker, inputs, limits, saying, log, examples=examples, heat=heat, language=language)
 

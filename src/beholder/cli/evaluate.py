@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from beholder.cli.options import Device, Json, MaxPixels, Threads
 
@@ -49,12 +50,19 @@ def evaluate(
         model, data, out=out, spoken=spoken, things=things, beams=beams, device=device, threads=threads,
         max_pixels=max_pixels, log=log,
     )  # fmt: skip
+    lines = _told(results)
+    for language, part in results.get("languages", {}).items():
+        lines += ["", f"{language}, {part['num_judged']:,} captions", *_told(part)]
+    log.result(results, "\n".join(lines))
+
+
+def _told(judged: dict[str, Any]) -> list[str]:
     lines = []
-    for name, row in results["rows"].items():
+    for name, row in judged["rows"].items():
         scores = ", ".join(f"{key} {value:.3f}" for key, value in row.items() if isinstance(value, float))
         lines.append(f"{name}: {scores}")
         if "behind" in row:
             low, high = row["behind"]["interval"]
-            told = f"{row['behind']['value']:+.3f} {results['measure']} (95 % interval {low:+.3f} to {high:+.3f})"
+            told = f"{row['behind']['value']:+.3f} {judged['measure']} (95 % interval {low:+.3f} to {high:+.3f})"
             lines.append(f"looking gains {told}")
-    log.result(results, "\n".join(lines))
+    return lines

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beholder.cli.options import Device, Json, Threads
+from beholder.cli.options import Device, Json, Port, Threads
 
 
 def label(
@@ -13,7 +13,7 @@ def label(
     out: Path,
     classes: str | None = None,
     model: Path | None = None,
-    port: int = 8001,
+    port: Port = 8001,
     device: Device = "auto",
     threads: Threads = None,
     json: Json = False,
@@ -33,8 +33,6 @@ def label(
         Names of classes, between commas; more can be added on the page.
     model
         A model that adapt made, whose guess is shown on demand.
-    port
-        0 takes any that is free, and tells it.
     """
     from beholder.runtime.log import Log
     from beholder.types import UserError

@@ -20,6 +20,11 @@ Pairs = Annotated[
         "embedded one, which needs beholder[text]."
     ),
 ]
+NamesPairs = Annotated[
+    str | None,
+    Parameter(help="For --names: the model of images and texts, by folder or name of the hub; embedded if not given."),
+]
+Port = Annotated[int, Parameter(help="0 takes any that is free, and tells it.")]
 Regions = Annotated[
     bool,
     Parameter(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from beholder.cli.options import Backend, Device, Json, Precision, Threads
+from beholder.cli.options import Backend, Device, Json, Port, Precision, Threads
 
 Replicas = Annotated[
     int,
@@ -27,12 +27,19 @@ Examples = Annotated[
         "from them."
     ),
 ]
+MayDiffer = Annotated[
+    float | None,
+    Parameter(
+        help="How far what sees may lie from its outputs in fp32, as a share of their length; if not given, 0.1 in "
+        "int8, 0.05 in bf16."
+    ),
+]
 
 
 def serve(
     *models: str,
     host: str = "127.0.0.1",
-    port: int = 8000,
+    port: Port = 8000,
     search: Path | None = None,
     key_file: Path | None = None,
     batch_size: int = 16,
@@ -49,7 +56,7 @@ def serve(
     replicas: Replicas = 0,
     backend: Backend | None = None,
     precision: Numbers = None,
-    may_differ: float | None = None,
+    may_differ: MayDiffer = None,
     examples: Examples = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -65,8 +72,6 @@ def serve(
         Model or run folders, names of the Hugging Face hub, or embedded.
     host
         Where to listen; others than this machine reach 0.0.0.0, and then --key-file is advised.
-    port
-        0 takes any that is free, and tells it.
     search
         Pictures that /v1/search searches, by the first model that places images and texts, or images alone.
     key_file
@@ -89,9 +94,6 @@ def serve(
         That a request may ask for.
     seconds
         That a request may take.
-    may_differ
-        How far what sees may lie from its outputs in fp32, as a share of their length; if not given, 0.1 in int8, 0.05
-        in bf16. More is faster and less exact.
     per_minute
         Requests of a key, or of an address without keys; 0: any number.
     """

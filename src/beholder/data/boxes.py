@@ -6,7 +6,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from itertools import takewhile
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -52,16 +53,37 @@ class GivenBox:
                  (self.top + self.height) / height)  # fmt: skip
         return Box(*(min(1.0, max(0.0, edge)) for edge in edges))
 
+    def is_within(self, height: int, width: int) -> bool:
+        """Whether it shows anything of an image of that size."""
+        return self.left < width and self.top < height and self.left + self.width > 0 and self.top + self.height > 0
+
+
+def boxes_of(given: Mapping[str, list[GivenBox]], key: str) -> list[GivenBox]:
+    """Those of the image at `key`: given for a file of that name, and where several of that name are in other folders,
+    for the one whose folders are most alike from the end. Raises UserError where there is none, and for several."""
+    own = PurePath(key).parts
+    alike = {
+        file: sum(1 for _ in takewhile(bool, (a == b for a, b in zip(reversed(own), reversed(parts), strict=False))))
+        for file in given
+        if (parts := PurePosixPath(file).parts) and parts[-1] == own[-1]
+    }
+    best = [file for file, count in alike.items() if count == max(alike.values())]
+    if not best:
+        raise UserError(f"no boxes were given for {own[-1]}")
+    if len(best) > 1:
+        raise UserError(f"boxes were given for {' and '.join(best)}, and it may be either")
+    return given[best[0]]
+
 
 def read_boxes(path: Path) -> dict[str, list[GivenBox]]:
-    """Boxes by the name of the image's file, without its folders. Raises UserError for what is no such file, and for a
-    box that is none."""
+    """Boxes by the image's file, as it is named there. Raises UserError for what is no such file, and for a box that is
+    none."""
     if not path.is_file():
         raise UserError(f"--boxes {path}: no such file; name COCO's json, or a table with file_name and objects.")
     found = _of_coco(path) if path.suffix.lower() == ".json" else _of_table(path)
     boxes: dict[str, list[GivenBox]] = {}
     for where, file, listed in found:
-        own = boxes.setdefault(PurePosixPath(file.replace("\\", "/")).name, [])
+        own = boxes.setdefault(str(PurePosixPath(file.replace("\\", "/"))), [])
         own += [_checked(where, *one) for one in listed]
     if not any(boxes.values()):
         raise UserError(f"--boxes {path} holds no box; give bbox: left, top, width and height in pixels.")

@@ -97,7 +97,7 @@ def read_source(folder: Path, *, labels: str | Path | None = None, group: str | 
 def check_folder(folder: Path) -> None:
     """Raises UserError where there is nothing to read."""
     if not folder.exists():
-        raise UserError(f"{folder} does not exist; name a folder of images.")
+        raise UserError(f"{folder} does not exist; name a folder of images, or a table.")
 
 
 def _read(folder: Path, group: str | None, label_file: LabelFile | None) -> tuple[Listing, _Draft]:

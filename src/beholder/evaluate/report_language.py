@@ -72,7 +72,8 @@ def headline(results: Mapping[str, Any]) -> str:
     low, high = interval(found[_MODEL], "interval") or (bits, bits)
     beside = _BEFORE if _BEFORE in found else "frequency of tokens"
     other = number(found.get(beside), "bits_per_byte")
-    told = f"; {beside} {other:.3f}" if other is not None else ""
+    packed = number(found.get("xz"), "bits_per_byte")
+    told = (f"; {beside} {other:.3f}" if other is not None else "") + (f"; xz {packed:.3f}" if packed else "")
     return f"Held-out {words(results, 'kind')} cost {bits:.3f} bits a byte ({low:.3f} to {high:.3f}){told}."
 
 

@@ -30,6 +30,7 @@ _BACKBONES = {
 _OBJECTIVES = {
     "teacher": "self-distillation: recognise an image from another view of it",
     "masked": "masked prediction: tell what was painted over",
+    "own-class": "each image its own class: told from all others however it is cropped and tinted",
 }
 _PROBES = {"rank": "Directions used (effective rank)", "knn": "Neighbours share the label (k-NN accuracy)"}
 

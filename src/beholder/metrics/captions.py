@@ -98,6 +98,12 @@ def _accuracy(answer: str, references: Sequence[str]) -> float:
     return min(1.0, equal / 3) if len(references) >= 3 else float(equal > 0)
 
 
+def need_libraries() -> None:
+    """Raises UserError where scores of captions could not be counted."""
+    for name in ("pycocoevalcap", "sacrebleu"):
+        _library(name)
+
+
 def _coco(module: str, name: str) -> Any:
     return getattr(_library(f"pycocoevalcap.{module}.{module}"), name)
 

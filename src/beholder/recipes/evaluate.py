@@ -15,12 +15,13 @@ from jaxtyping import Float
 
 from beholder.data.conversations import MARK, without_marks
 from beholder.data.decode import Limits, Unreadable, decode
-from beholder.data.dialogues import Dialogue, read_dialogues
+from beholder.data.dialogues import Dialogue, languages_of, read_dialogues
 from beholder.data.listing import Refused
-from beholder.metrics.things import read_things
+from beholder.metrics.captions import need_libraries
+from beholder.metrics.things import Things, read_things
 from beholder.pretrained.embedded import DEFAULT_PAIRS
 from beholder.pretrained.load import load
-from beholder.recipes.describe.judge import BLANK, MODEL, judge, worst_first
+from beholder.recipes.describe.judge import BLANK, MODEL, judge, judge_captions, worst_first
 from beholder.runtime.device import Device, pick_device
 from beholder.runtime.files import told_kindly, write_text
 from beholder.runtime.log import Log, counted
@@ -72,8 +73,11 @@ def evaluate(
     log.stage("Read", found.source.description)
     saying = Saying(beams)
     ability = "describe" if found.kind == "captions" else "answer"
+    if ability == "describe":
+        need_libraries()
     log.stage("Open", f"{model}, which takes some seconds")
     talker = open_talker(load(model), picked, ability)
+    asks = _request(talker, spoken) if ability == "describe" else None
     space = _space(picked) if ability == "describe" else None
     refused = list(found.source.refused)
     samples = {sample.key: sample for sample in found.source.samples}
@@ -82,7 +86,7 @@ def evaluate(
     clip: list[Float[np.ndarray, " n"]] = []
     with log.progress("Ask", len(found.dialogues)) as advance:
         for dialogues in _batches(found.dialogues):
-            some, pictures = _cases(talker, dialogues, samples, limits, refused)
+            some, pictures = _cases(talker, dialogues, asks, samples, limits, refused)
             said = talker.say([one.asking for one in some], saying)
             by[MODEL] += said
             by[BLANK] += talker.say([_blanked(talker, one.asking) for one in some], saying)
@@ -95,15 +99,47 @@ def evaluate(
     if not cases:
         raise UserError(f"{data}: none of {len(found.dialogues):,} images could be read; the reasons stand above.")
     _warn_of_other_words(by[MODEL], cases, log)
-    judged = judge(found.kind, by, [one.right for one in cases], 0, known)
-    if clip:
-        judged["rows"][MODEL]["clip_score"] = float(np.concatenate(clip).mean())
+    judged = _judge(found.kind, cases, by, known, np.concatenate(clip) if clip else None)
     if out is not None:
         with told_kindly(Path(out)):
-            write_text(Path(out), worst_first(_lines(cases, by), judged))
+            write_text(Path(out), worst_first(_lines(cases, by, ability == "describe"), judged))
     log.stage("Asked", f"{counted(len(cases), 'image' if ability == 'describe' else 'question')}")
     told = {name: value for name, value in judged.items() if name != "single"}
     return {"model": str(model), "data": str(data), "num_refused": len(refused), **told}
+
+
+def _request(talker: Talker, spoken: str | None) -> str | None:
+    """What asks for a caption, in the language of the data where the model speaks several; None where the data ask in
+    several. Raises UserError for a language that it does not speak."""
+    asked = languages_of(spoken)
+    if len(talker.languages) < 2:
+        if len(asked) > 1:
+            raise UserError(f"--spoken {spoken}: this model was trained in one language; name that of its captions.")
+        return talker.request()
+    unknown = [one for one in asked if one not in talker.languages]
+    if unknown:
+        known = " and ".join(talker.languages)
+        raise UserError(f"--spoken {spoken}: this model speaks {known}, and not {' and '.join(unknown)}.")
+    return None if len(asked) > 1 else talker.request(asked[0] if asked else None)
+
+
+def _judge(
+    kind: str, cases: Sequence[_Case], by: dict[str, list[str]], things: Things, clip: Float[np.ndarray, " n"] | None
+) -> dict[str, Any]:
+    """The scores; CLIPScore, whose model reads English, of each language alone where there are several."""
+    right = [one.right for one in cases]
+    if kind != "captions":
+        return judge(kind, by, right, 0, things)
+    questions = [one.asking.question for one in cases]
+    judged = judge_captions(questions, by, right, 0, things)
+    if clip is None:
+        return judged
+    if not judged["languages"]:
+        judged["rows"][MODEL]["clip_score"] = float(clip.mean())
+    for language, told in judged["languages"].items():
+        of_it = [place for place, question in enumerate(questions) if without_marks(question) == language]
+        told["rows"][MODEL]["clip_score"] = float(clip[of_it].mean())
+    return judged
 
 
 def _warn_of_other_words(said: Sequence[str], cases: Sequence[_Case], log: Log) -> None:
@@ -119,9 +155,11 @@ def _batches(dialogues: Sequence[Dialogue]) -> Iterator[Sequence[Dialogue]]:
 
 
 def _cases(
-    talker: Talker, dialogues: Sequence[Dialogue], samples: dict[str, Sample], limits: Limits, refused: list[Refused]
-) -> tuple[list[_Case], list[np.ndarray]]:
-    """What is asked of dialogues whose images can be read, and the first image of each case; others are `refused`."""
+    talker: Talker, dialogues: Sequence[Dialogue], asks: str | None, samples: dict[str, Sample], limits: Limits,
+    refused: list[Refused],
+) -> tuple[list[_Case], list[np.ndarray]]:  # fmt: skip
+    """What is asked of dialogues whose images can be read, and the first image of each case; others are `refused`.
+    `asks` stands for a question that has no words."""
     cases, pictures = [], []
     for dialogue in dialogues:
         try:
@@ -133,7 +171,8 @@ def _cases(
         before: list[tuple[str, str]] = []
         for exchange in dialogue.exchanges:
             shown = sum(question.count(MARK) for question, _ in before) + exchange.question.count(MARK)
-            asking = Asking(seen[:shown], exchange.question, tuple(before))
+            question = asks if asks is not None and exchange.question == MARK else exchange.question
+            asking = Asking(seen[:shown], question, tuple(before))
             cases.append(_Case(dialogue.images, asking, exchange.answers))
             pictures.append(images[0])
             if dialogue.is_row:
@@ -160,12 +199,12 @@ def _clip_scores(space: SharedSpace, pictures: Sequence[np.ndarray], texts: Sequ
     return _CLIP_WEIGHT * (points * words).sum(1).clamp_min(0).numpy()
 
 
-def _lines(cases: Sequence[_Case], by: dict[str, list[str]]) -> list[dict[str, Any]]:
-    """What was said to each."""
+def _lines(cases: Sequence[_Case], by: dict[str, list[str]], is_caption: bool) -> list[dict[str, Any]]:
+    """What was said to each; what asks for a caption is a language, or nothing."""
     return [
         {
             "images": list(one.images),
-            "question": without_marks(one.asking.question) or None,
+            ("language" if is_caption else "question"): without_marks(one.asking.question) or None,
             "said": said,
             "without_looking": blank,
             "right": list(one.right),

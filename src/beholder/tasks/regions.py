@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from beholder.data.boxes import Box, GivenBox
+from beholder.data.boxes import Box, GivenBox, boxes_of
 from beholder.data.conversations import MARK, REGION
 from beholder.data.decode import Limits
 from beholder.metrics.things import Things
@@ -87,8 +86,8 @@ class Finder:
     pixels: PixelConfig
     device: Device
     namer: Namer
-    given: Mapping[str, Sequence[GivenBox]] | None = None
-    """Boxes of a detector by the file's name; None: parts are found here."""
+    given: Mapping[str, list[GivenBox]] | None = None
+    """Boxes of a detector, as `read_boxes` gives them; None: parts are found here."""
 
     def find(self, key: str, image: np.ndarray) -> Described:
         """What is in an image, so far. Raises UserError where boxes were given, and none for it."""
@@ -97,10 +96,11 @@ class Finder:
             named = self.namer(image, [box.crop(image) for box in boxes])
             regions = [Region(boxes[one.region], one.name, one.probability) for one in named.found]
             return Described(key, image, tuple(regions), named.likely)
-        boxes = self.given.get(PurePath(key).name)
-        if boxes is None:
-            raise UserError(f"no boxes were given for {PurePath(key).name}")
-        size = image.shape[:2]
+        boxes, size = boxes_of(self.given, key), image.shape[:2]
+        for one in boxes:
+            if not one.is_within(*size):
+                where = [one.left, one.top, one.width, one.height]
+                raise UserError(f"the box {where} lies outside its {size[1]} x {size[0]} pixels")
         nameless = [one.within(*size) for one in boxes if one.name is None]
         found = self.namer(image, [box.crop(image) for box in nameless]).found if nameless else []
         regions = [Region(one.within(*size), one.name, one.probability) for one in boxes if one.name is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from beholder.models.conv import EfficientNetLite
 from beholder.models.vit import PRESETS as VIT_PRESETS
 from beholder.models.vit import ViT
 from beholder.objectives.masked import MaskedPrediction
+from beholder.objectives.own_class import OwnClass
 from beholder.objectives.teacher import SelfDistillation
 from beholder.recipes.adapt.arrays import release_pages
 from beholder.recipes.adapt.cache import cache_pixels
@@ -51,6 +52,11 @@ DIETS = {
     "vit": Diet(view_size=96, cache_size=112, batch_size=48, lr=1e-3, layer_decay=1.0, keeps_statistics=False),
 }
 _MAX_CACHED = 50_000
+_MAX_OWN_CLASSES = 5_000
+"""Images that each are a class: the head has two thousand weights for each."""
+_OWN_CLASS_LR = 5e-5
+_NUM_FROZEN = 5
+"""Stages of the convolutional network, the earliest, that stay as they are where images are classes of their own."""
 _NUM_PROBES = 8
 _NUM_RECOMPUTED = 3
 """Stages of the convolutional network, those with the largest maps, that trade time for memory."""
@@ -72,7 +78,11 @@ def start_backbone(config: AdaptConfig, generic: nn.Module) -> nn.Module:
     if config.backbone == "conv":
         backbone = copy.deepcopy(generic).train().requires_grad_(True)
         assert isinstance(backbone, EfficientNetLite)
-        backbone.num_recomputed = _NUM_RECOMPUTED
+        if config.objective == "own-class":
+            for part in (backbone.stem, *backbone.stages[:_NUM_FROZEN]):
+                part.requires_grad_(False)
+        else:
+            backbone.num_recomputed = _NUM_RECOMPUTED
         return backbone
     seed_everything(config.seed, "vit")
     return ViT(VIT_PRESETS["domain"])
@@ -92,8 +102,8 @@ def pretrain(session: Session, domain: Domain, fold: int, steps: int, generic: n
 
 def _train(session: Session, domain: Domain, fold: int, steps: int, backbone: nn.Module) -> dict[str, Any]:
     config, run, device = session.config, session.run, session.device
-    diet, images = DIETS[config.backbone], domain.training_images(fold)
-    chosen = _affordable(images, steps * diet.batch_size, derive(config.seed, "cached", fold))
+    diet, images = diet_of(config), domain.training_images(fold)
+    chosen = _affordable(images, min(steps * diet.batch_size, most_images(config)), derive(config.seed, "cached", fold))
     samples = [domain.samples[index] for index in chosen]
     folder = run.scratch(f"pixels-{fold}")
     array = cache_pixels(samples, diet.cache_size, folder, session.limits, device.num_threads, session.log)
@@ -115,7 +125,7 @@ def _train(session: Session, domain: Domain, fold: int, steps: int, backbone: nn
         try:
             result = train(
                 backbone,
-                build_objective(config, backbone),
+                build_objective(config, backbone, len(chosen)),
                 stream,
                 plan=_plan(diet, steps, derive(config.seed, "pretrain", fold)),
                 device=device,
@@ -138,22 +148,38 @@ def _train(session: Session, domain: Domain, fold: int, steps: int, backbone: nn
     }
 
 
-def build_objective(config: AdaptConfig, backbone: nn.Module) -> nn.Module:
-    """The objective that the run asked for, with heads that fit the backbone."""
+def diet_of(config: AdaptConfig) -> Diet:
+    """What the run's backbone is fed; gently where every image is a class of its own."""
+    diet = DIETS[config.backbone]
+    is_gentle = config.objective == "own-class" and config.backbone == "conv"
+    return replace(diet, lr=_OWN_CLASS_LR) if is_gentle else diet
+
+
+def most_images(config: AdaptConfig) -> int:
+    """How many images a fold's pretraining may look at."""
+    return _MAX_OWN_CLASSES if config.objective == "own-class" else _MAX_CACHED
+
+
+def build_objective(config: AdaptConfig, backbone: nn.Module, num_images: int) -> nn.Module:
+    """The objective that the run asked for, with heads that fit the backbone and so many images."""
     seed_everything(config.seed, "objective")
+    if config.objective == "own-class":
+        return OwnClass(backbone, num_images)
     return SelfDistillation(backbone) if config.objective == "teacher" else MaskedPrediction(backbone)
 
 
-def steps_for(session: Session, budget: Budget, generic: nn.Module) -> Timed:
+def steps_for(session: Session, budget: Budget, generic: nn.Module, num_images: int) -> Timed:
     """How many steps the budget buys here, from timed steps on noise; decided once and kept in `recipe.json`."""
     if budget.is_none:
         return Timed(0, 0.0)
     config, device = session.config, session.device
-    diet = DIETS[config.backbone]
+    diet, num_images = diet_of(config), max(min(num_images, most_images(config)), 1)
     backbone = start_backbone(config, generic)
     stream = _stream(noise_pictures(diet.batch_size, diet.cache_size), diet, config, session.pixels, 0)
     num_timed = 1 if budget.steps else 4
-    per_step = seconds_per_step(backbone, build_objective(config, backbone), stream, device, num_timed)
+    per_step = seconds_per_step(
+        backbone, build_objective(config, backbone, max(num_images, diet.batch_size)), stream, device, num_timed
+    )
     return Timed(budget.steps or max(1, int((budget.seconds or 0.0) / per_step)), per_step)
 
 
@@ -183,7 +209,7 @@ def _plan(diet: Diet, steps: int, seed: int) -> Plan:
 
 def _affordable(images: np.ndarray, num_visits: int, seed: int) -> np.ndarray:
     """No more images than the steps can look at once."""
-    most = min(_MAX_CACHED, max(num_visits, 1))
+    most = max(num_visits, 1)
     if len(images) <= most:
         return images
     return np.sort(np.random.default_rng(seed).choice(images, most, replace=False))

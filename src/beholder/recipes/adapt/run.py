@@ -46,7 +46,7 @@ def adapt(
     normal: str | None = None,
     budget: str = "5m",
     backbone: Literal["conv", "vit"] = "conv",
-    objective: Literal["teacher", "masked"] = "teacher",
+    objective: Literal["teacher", "masked", "own-class"] = "teacher",
     finetune: Literal["none", "low-rank", "full"] = "none",
     resolutions: tuple[int, ...] = RESOLUTIONS,
     lvm: str | Path | None = None,
@@ -114,9 +114,10 @@ def _plan(
     run, config, log = session.run, session.config, session.log
     if config.finetune != "none" and (why := obstacle(domain, config.seed)):
         log.warn(f"--finetune {config.finetune} is left out: {why}")
+    num_images = len(domain.training_images(0))
     with session.run.charged("estimate"):
         pretraining = run.resolve(
-            "pretraining", lambda: asdict(steps_for(session, parse_budget(config.budget), generic))
+            "pretraining", lambda: asdict(steps_for(session, parse_budget(config.budget), generic, num_images))
         )
         tuning = run.resolve("finetuning", lambda: asdict(tuning_steps(session, domain, generic)))
         told = run.resolve(

@@ -32,7 +32,7 @@ class AdaptConfig:
     """For pretraining: a time such as "90s", "5m", "2h", or "400 steps", or "0" for none."""
     backbone: Literal["conv", "vit"] = "conv"
     """conv continues from ImageNet weights; vit is a small transformer from scratch."""
-    objective: Literal["teacher", "masked"] = "teacher"
+    objective: Literal["teacher", "masked", "own-class"] = "teacher"
     finetune: Literal["none", "low-rank", "full"] = "none"
     """Whether the backbone also learns from the labels, by thin matrices or with all its weights."""
     lvm: str | None = None

@@ -99,19 +99,20 @@ def _before(
 
 
 def judge(
-    kind: str, by: Mapping[str, list[str]], references: Sequence[Sequence[str]], seed: int, things: Things
+    kind: str, by: Mapping[str, list[str]], references: Sequence[Sequence[str]], seed: int, things: Things | None
 ) -> dict[str, Any]:
     """Scores of what each said, and by how much the model is ahead of it, with intervals over what was asked; JSON
     values. `kind` is that of the data; "single" are the model's scores one by one. Of captions also which of the
-    `things` are named truly and falsely, where references name any."""
+    `things` are named truly and falsely, where there are some and references name any."""
     generator = numpy_generator(seed, "bootstrap")
     measure = "cider" if kind == "captions" else "accuracy"
     rows: dict[str, dict[str, Any]] = {}
     single: dict[str, Float[np.ndarray, " n"]] = {}
     for name, texts in by.items():
         if measure == "cider":
-            scores, named = score_captions(texts, references), score_things(texts, references, things)
-            told = named.told() if named.known.any() else {}
+            scores = score_captions(texts, references)
+            named = None if things is None else score_things(texts, references, things)
+            told = named.told() if named is not None and named.known.any() else {}
             rows[name], single[name] = {**scores.told(), **fluency(texts), **told}, scores.cider_of
         else:
             single[name] = answer_accuracy(texts, references)
@@ -160,19 +161,26 @@ def _by_language(asked: Sequence[Asked], known: Sequence[Asked], seen: Seen) -> 
     return by
 
 
-def judge_languages(said: Said, seed: int, things: Things) -> dict[str, Any]:
-    """Of captions in several languages the scores of each; nothing where there is one."""
-    by: dict[str, list[int]] = {}
-    for place, one in enumerate(said.asked):
-        by.setdefault(without_marks(one.last.question), []).append(place)
-    if len(by) < 2:
-        return {}
+def judge_captions(
+    questions: Sequence[str],
+    by: Mapping[str, list[str]],
+    references: Sequence[Sequence[str]],
+    seed: int,
+    things: Things,
+) -> dict[str, Any]:
+    """`judge`, and where captions in several languages are asked for, "languages" with the scores of each: which things
+    are named is told of each alone, for a list of things is in one language."""
+    places_of: dict[str, list[int]] = {}
+    for place, question in enumerate(questions):
+        places_of.setdefault(without_marks(question), []).append(place)
+    if len(places_of) < 2:
+        return {**judge("captions", by, references, seed, things), "languages": {}}
     found = {}
-    for language, places in by.items():
-        texts = {name: [listed[place] for place in places] for name, listed in said.by.items()}
-        judged = judge("captions", texts, [said.references[place] for place in places], seed, things)
+    for language, places in places_of.items():
+        texts = {name: [listed[place] for place in places] for name, listed in by.items()}
+        judged = judge("captions", texts, [references[place] for place in places], seed, things)
         found[language] = {name: value for name, value in judged.items() if name != "single"}
-    return found
+    return {**judge("captions", by, references, seed, None), "languages": found}
 
 
 def _without_a_model(asked: Sequence[Asked], known: Sequence[Asked], seen: Seen) -> dict[str, list[str]]:

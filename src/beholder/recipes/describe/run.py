@@ -17,7 +17,8 @@ import torch
 from beholder.config import from_json, to_json
 from beholder.data.decode import Limits
 from beholder.data.dialogues import languages_of
-from beholder.metrics.things import read_things
+from beholder.metrics.captions import need_libraries
+from beholder.metrics.things import Things, read_things
 from beholder.models.describer import Describer
 from beholder.models.gpt import GPT
 from beholder.models.seen import SeenTokens
@@ -26,7 +27,7 @@ from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.describe.fit import fit, learn_language, steps_for, stream_of
 from beholder.recipes.describe.joining import Regions
-from beholder.recipes.describe.judge import judge, judge_languages, say_all
+from beholder.recipes.describe.judge import Said, judge, judge_captions, say_all
 from beholder.recipes.describe.judge_regions import judge_regions
 from beholder.recipes.describe.look import look_once
 from beholder.recipes.describe.material import fitting, gather
@@ -87,6 +88,11 @@ def train_describe(
     parse_budget(settings.budget, needed=True)
     if settings.regions and len(languages_of(spoken)) > 1:
         raise UserError(f"--regions --spoken {spoken}: phrases are learned in one language; name one of them.")
+    if settings.tuning != "frozen" and language == OWN:
+        raise UserError(
+            f"--tuning {settings.tuning} is for a named language model (your own is trained anyway); name one by "
+            "--language, or leave --tuning out."
+        )
     log, data, out = log or Log(quiet=True), Path(data), Path(out)
     if data.is_dir():
         refuse_inside(out, data)
@@ -105,6 +111,8 @@ def _run(sitting: Sitting[DescribeTraining], asked: dict[str, Any]) -> dict[str,
     things = read_things(None if asked["things"] is None else Path(asked["things"]))
     with run.charged("reading"):
         material = gather(sitting, asked["spoken"])
+    if material.kind == "captions":
+        need_libraries()
     tongue = open_language(asked["language"], settings, material.texts)
     log.stage(
         "Words",
@@ -148,18 +156,25 @@ def _run(sitting: Sitting[DescribeTraining], asked: dict[str, Any]) -> dict[str,
         said = say_all(sitting, material, seen, talker)
         if regions is not None:
             said = replace(said, by=said.by | regions.say(sitting, said.asked, talker))
-        judged = run.stage("judged", lambda: judge(material.kind, said.by, said.references, sitting.seed, things))
-        if material.kind == "captions":
-            judged["languages"] = judge_languages(said, sitting.seed, things)
+        judged = run.stage("judged", lambda: _judge(material.kind, said, sitting.seed, things))
         if regions is not None:
             judged["regions"] = judge_regions(said.by, said.references, things, sitting.seed)
     return tell(sitting, asked, Finished(material, talker, eye.is_embedded, story, judged, said, timed))
 
 
+def _judge(kind: str, said: Said, seed: int, things: Things) -> dict[str, Any]:
+    if kind != "captions":
+        return judge(kind, said.by, said.references, seed, things)
+    return judge_captions([one.last.question for one in said.asked], said.by, said.references, seed, things)
+
+
 def _estimate(settings: DescribeTraining, timed: Timed, num_language: int) -> str:
     before = f", after {num_language:,} of the language alone" if num_language else ""
     behind = f", and then {round(settings.joining_share * timed.steps):,} of joining" if settings.regions else ""
-    return f"{timed.steps:,} steps of {timed.seconds_per_step:.2f} s, {duration(timed.seconds)}{before}{behind}"
+    return (
+        f"{timed.steps:,} steps of {timed.seconds_per_step:.2f} s, {duration(timed.seconds)}{before}{behind}; judging "
+        "comes on top"
+    )
 
 
 def _pace(sitting: Sitting[DescribeTraining], vision: SeenTokens, tongue: Language, stream: DialogueStream) -> Timed:
