@@ -234,7 +234,7 @@ class TestARun:
 class TestMistakes:
     def test_too_few_texts_are_told(self, tmp_path: Path) -> None:
         (tmp_path / "a.txt").write_text("one text")
-        with pytest.raises(UserError, match="has 1 texts and at least 10"):
+        with pytest.raises(UserError, match="has 1 text and at least 10"):
             train_language(tmp_path / "a.txt", out=tmp_path / "r", settings=QUICK)
 
     @pytest.mark.parametrize(

@@ -28,7 +28,9 @@ def print_answers(answers: Iterable[Answer], line: Callable[[Answer], str], log:
             continue
         num_answered += 1
         value = {"key": answer.key, "label": answer.label, "score": answer.score, **answer.details}
-        log.result({name: _plain(one) for name, one in value.items()}, f"{answer.key}  {line(answer)}")
+        told = line(answer)
+        shown = f"{answer.key}{told}" if told.startswith("\n") else f"{answer.key}  {told}"
+        log.result({name: _plain(one) for name, one in value.items()}, shown)
     if not num_answered:
         if num_refused == 1:
             raise UserError("Nothing could be told of the image; the reason stands above.")

@@ -15,6 +15,7 @@ from beholder.data.texts import Text, Texts, read_texts
 from beholder.recipes.language.settings import LanguageTraining
 from beholder.recipes.sitting import Sitting
 from beholder.runtime.files import write_text
+from beholder.runtime.log import counted
 from beholder.runtime.seed import numpy_generator
 from beholder.tokenizers.chat import chat_of
 from beholder.tokenizers.dialogues import DialogueRows
@@ -61,8 +62,8 @@ def gather(sitting: Sitting[LanguageTraining]) -> Material:
         sitting.log.warn(f"{len(lines):,} files or rows are left out; quarantine.jsonl tells which, and why")
     if len(found.texts) < _FEWEST:
         raise UserError(
-            f"{sitting.data} has {len(found.texts)} texts and at least {_FEWEST} are needed, so that some can be held "
-            "out; give more, or a longer file."
+            f"{sitting.data} has {counted(len(found.texts), 'text')} and at least {_FEWEST} are needed, so that some can be "
+            "held out; give more, or a longer file."
         )
     order = numpy_generator(sitting.seed, "parts").permutation(len(found.texts))
     num_held = max(1, round(_SHARE * len(found.texts)))
