@@ -62,8 +62,8 @@ def gather(sitting: Sitting[LanguageTraining]) -> Material:
         sitting.log.warn(f"{len(lines):,} files or rows are left out; quarantine.jsonl tells which, and why")
     if len(found.texts) < _FEWEST:
         raise UserError(
-            f"{sitting.data} has {counted(len(found.texts), 'text')} and at least {_FEWEST} are needed, so that some can be "
-            "held out; give more, or a longer file."
+            f"{sitting.data} has {counted(len(found.texts), 'text')} and at least {_FEWEST} are needed, so that some "
+            "can be held out; give more, or a longer file."
         )
     order = numpy_generator(sitting.seed, "parts").permutation(len(found.texts))
     num_held = max(1, round(_SHARE * len(found.texts)))
