@@ -85,7 +85,6 @@ class Told:
         if is_over:
             return text
         held = max((len(stop) - 1 for stop in self.saying.stops), default=0)
-        text = text.rstrip("\ufffd")
         return text[: len(text) - held] if held else text
 
     @property
@@ -95,4 +94,6 @@ class Told:
         return lambda tokens: any(stop in self._text(tokens) for stop in self.saying.stops)
 
     def _text(self, tokens: Sequence[int]) -> str:
-        return self.rows.words.decode([token for token in tokens if token not in self.rows.stops])
+        """Without bytes that make no character, which a small model of many signs may say, and which a letter that is
+        half said ends in."""
+        return self.rows.words.decode([token for token in tokens if token not in self.rows.stops]).replace("\ufffd", "")

@@ -103,7 +103,7 @@ class Talker:
                 told = self._continue(
                     self._seeing(asked[some]), prompts[some], replace(saying, seed=saying.seed + first)
                 )
-            said += [_whole(Told(self.rows, saying).until(row)[0]) for row in told]
+            said += [Told(self.rows, saying).until(row)[0].strip() for row in told]
             on_said(len(told))
         return said
 
@@ -118,7 +118,7 @@ class Talker:
             some = slice(first, first + _ASKED_AT_ONCE)
             with self.device.autocast():
                 found = search_several(self._seeing(asked[some]), prompts[some], told.beams)
-            said += [[(worth, _whole(told.until(tokens)[0])) for worth, tokens in listed] for listed in found]
+            said += [[(worth, told.until(tokens)[0].strip()) for worth, tokens in listed] for listed in found]
             on_said(len(found))
         return said
 
@@ -177,11 +177,6 @@ class Talker:
                 "each."
             )
         return row.tokens
-
-
-def _whole(text: str) -> str:
-    """Without bytes that make no character, which a small model of many signs may say."""
-    return text.replace("\ufffd", "").strip()
 
 
 def open_talker(

@@ -87,7 +87,7 @@ class TestExamine:
 def test_viewed_images_are_of_the_test_part_where_it_is_large_enough() -> None:
     large, small = make_domain([-1] * 900, test=[*range(500, 900)]), make_domain([-1] * 50, test=[*range(31)])
     viewed = viewed_images(large, 0)
-    assert len(np.unique(viewed)) == len(viewed) == 256
+    assert len(np.unique(viewed)) == len(viewed) == health.NUM_VIEWED
     assert viewed.min() >= 500
     np.testing.assert_array_equal(viewed, viewed_images(large, 0))
     np.testing.assert_array_equal(viewed_images(small, 0), np.arange(50))
