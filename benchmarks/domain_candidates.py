@@ -24,10 +24,9 @@ from torch.nn import functional as F
 from beholder.data.augment import AugmentConfig
 from beholder.data.parallel import decoded
 from beholder.data.stream import ImageStream
-from beholder.models.conv import EfficientNetLite
 from beholder.models.vit import PRESETS as VIT_PRESETS
 from beholder.models.vit import ViT
-from beholder.objectives.labels import LabelPrediction
+from beholder.objectives.own_class import OwnClass
 from beholder.objectives.recognition import pool
 from beholder.objectives.teacher import SelfDistillation
 from beholder.pretrained.part_folder import load_part
@@ -35,7 +34,7 @@ from beholder.recipes.adapt.cache import cache_pixels
 from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.features import Features, Look, prepare, rows_of, see
 from beholder.recipes.adapt.pace import seconds_per_step
-from beholder.recipes.adapt.pretrain import pretrain, steps_for
+from beholder.recipes.adapt.pretrain import pretrain, start_backbone, steps_for
 from beholder.recipes.adapt.sentences import Sentences
 from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.settings import Budget
@@ -57,7 +56,7 @@ from beholder.types import Batch, Losses
 SHARES_OF_WEIGHTS = (0.3, 0.5, 0.7)
 SHARES_OF_STATISTICS = (0.1, 0.3, 1.0)
 RANKS, LOW_RANK_RATE = (4, 16), 1e-3
-OWN_CLASS_RATES, OWN_CLASS_SMOOTHING, NUM_FROZEN_STAGES = (5e-5, 2e-4), 0.8, 5
+OWN_CLASS_RATES = (5e-5, 2e-4)
 STUDENT_SIDE, STUDENT_RATE = 96, 1e-3
 _VIEW, _CACHED, _BATCH, _NUM_TIMED = 112, 144, 32, 4
 _MAP_SIDE, _HIDDEN_SHARE, _TOKEN_BATCH, _TOKEN_RATE = 7, 0.5, 64, 1e-3
@@ -120,15 +119,12 @@ def by_own_class(
     session: Session, domain: Domain, generic: nn.Module, seconds: float, _: Features
 ) -> Iterator[Variant]:
     """Each image its own class, labels smoothed, over frozen early stages (DIET-CP, arXiv 2509.06990)."""
-    num_images = len(domain.training_images(0))
+    asked = dataclasses.replace(session.config, objective="own-class")
     for rate in OWN_CLASS_RATES:
-        backbone = copy.deepcopy(generic).train().requires_grad_(True)
-        assert isinstance(backbone, EfficientNetLite)
-        for part in (backbone.stem, *backbone.stages[:NUM_FROZEN_STAGES]):
-            part.requires_grad_(False)
-        objective = LabelPrediction(backbone, torch.arange(num_images), num_images, OWN_CLASS_SMOOTHING)
+        backbone = start_backbone(asked, generic)
+        objective = OwnClass(backbone, len(domain.training_images(0)))
         name = f"own-class-{rate:g}"
-        story = _learn(session, domain, backbone, _Still(objective), seconds, name, rate, num_views=1)
+        story = _learn(session, domain, backbone, objective, seconds, name, rate, num_views=1)
         yield _of_backbone(name, session, backbone, story)
 
 
@@ -219,20 +215,6 @@ CANDIDATES: dict[str, Make] = {
     "distilled": by_student,
     "visual-sentences": by_sentences,
 }
-
-
-class _Still(nn.Module):
-    """An objective that keeps nothing between steps."""
-
-    def __init__(self, objective: nn.Module) -> None:
-        super().__init__()
-        self.objective = objective
-
-    def forward(self, model: Any, batch: Batch) -> Losses:
-        return self.objective(model, batch)
-
-    def after_step(self, model: Any, progress: float) -> None:
-        pass
 
 
 class _Foretelling(nn.Module):

@@ -21,24 +21,18 @@ from typing import Any
 
 import numpy as np
 from domain_candidates import CANDIDATES
-from domain_sets import NUM_FOLDS, SETS, describe_set, outer_folds
+from domain_sets import NUM_FOLDS, SETS, opened, outer_folds
 from ledger import energy, write_run
 
 from beholder.config import to_json
-from beholder.data.decode import Limits
 from beholder.evaluate.label_curve import Arm, Fold, Predict, label_curve
 from beholder.metrics.classification import SCORES
-from beholder.pretrained.catalogue import efficientnet_lite0
-from beholder.recipes.adapt.domain import Domain, read_domain
-from beholder.recipes.adapt.features import extract, extract_by
-from beholder.recipes.adapt.session import Session
+from beholder.recipes.adapt.domain import Domain
+from beholder.recipes.adapt.features import extract_by
 from beholder.recipes.adapt.spaces import fit_space
-from beholder.runtime.device import pick_device
 from beholder.runtime.files import write_whole
-from beholder.runtime.log import Log
 from beholder.runtime.machine import machine
 from beholder.runtime.run_folder import RunFolder
-from beholder.tokenizers.pixels import PixelConfig
 from beholder.train.readout import fit_readout
 
 FRACTIONS, FEW = (0.05, 0.10, 0.25, 1.0), 3
@@ -68,14 +62,8 @@ def main() -> None:
 
 def run_set(asked: argparse.Namespace) -> None:
     folder = asked.out / asked.set
-    folder.mkdir(parents=True, exist_ok=True)
-    config = describe_set(asked.set, asked.data, folder, None)
-    device = pick_device("cpu", 1)
-    with RunFolder.open(folder / "common", to_json(config)) as run:
-        common = Session(config, run, device, Limits(), PixelConfig(), Log())
-        domain = read_domain(config, run, common.limits, 1, common.log)
-        generic = efficientnet_lite0()
-        features = extract(common, generic, domain.samples, "features")
+    with opened(asked.set, asked.data, folder, "common") as found:
+        common, domain, features = found.session, found.domain, found.features
         for seed in range(NUM_SEEDS):
             for number, fold in enumerate(outer_folds(domain)):
                 blind = dataclasses.replace(domain, folds=(fold,))
@@ -89,10 +77,10 @@ def run_set(asked: argparse.Namespace) -> None:
                 done = place / f"{asked.variant}-{asked.way}-{seed}.npz"
                 if done.exists():
                     continue
-                own = dataclasses.replace(config, seed=seed)
+                own = dataclasses.replace(common.config, seed=seed)
                 with RunFolder.open(place / f"{asked.candidate}-{seed}", to_json(own)) as piece:
                     session = dataclasses.replace(common, config=own, run=piece)
-                    variants = CANDIDATES[asked.candidate](session, blind, generic, asked.seconds, features)
+                    variants = CANDIDATES[asked.candidate](session, blind, found.generic, asked.seconds, features)
                     variant = next(one for one in variants if one.name == asked.variant)
                     name = f"features of {variant.name}"
                     seen = extract_by(session, variant.look, domain.samples, name, at_least=variant.side)
@@ -101,7 +89,7 @@ def run_set(asked: argparse.Namespace) -> None:
                     scores = judge(done, domain, fold, space)
                     keep(asked, number, seed, {
                         "scores": scores, "pretraining": variant.story, "num_unlabelled": len(learned),
-                        **energy(variant.story["cpu_seconds"]), "machine": machine(device),
+                        **energy(variant.story["cpu_seconds"]), "machine": machine(common.device),
                     })  # fmt: skip
 
 

@@ -19,24 +19,15 @@ from typing import Any
 
 import numpy as np
 from domain_candidates import CANDIDATES, Variant
-from domain_sets import NUM_FOLDS, SETS, describe_set, outer_folds
+from domain_sets import SETS, opened, outer_folds, validation_fold
 from ledger import energy, write_run
 
-from beholder.config import to_json
-from beholder.data.decode import Limits
-from beholder.data.split import grouped_folds
 from beholder.evaluate.label_curve import Arm, Fold, Predict, label_curve
 from beholder.evaluate.resample import point_scores
-from beholder.pretrained.catalogue import efficientnet_lite0
-from beholder.recipes.adapt.domain import Domain, read_domain
-from beholder.recipes.adapt.features import Features, extract, extract_by
-from beholder.recipes.adapt.session import Session
+from beholder.recipes.adapt.domain import Domain
+from beholder.recipes.adapt.features import Features, extract_by
 from beholder.recipes.adapt.spaces import fit_space
-from beholder.runtime.device import pick_device
-from beholder.runtime.log import Log
 from beholder.runtime.machine import machine
-from beholder.runtime.run_folder import RunFolder
-from beholder.tokenizers.pixels import PixelConfig
 from beholder.train.readout import fit_readout
 
 FRACTIONS = (0.05, 0.10, 0.25)
@@ -62,39 +53,25 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300.0, help="of pretraining, on one thread")
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
-    folder = asked.out / asked.set
-    folder.mkdir(parents=True, exist_ok=True)
-    config = describe_set(asked.set, asked.data, folder, (SIDE,))
-    device = pick_device("cpu", 1)
-    with RunFolder.open(folder / "run", to_json(config)) as run:
-        session = Session(config, run, device, Limits(), PixelConfig(), Log())
-        domain = read_domain(config, run, session.limits, 1, session.log)
+    with opened(asked.set, asked.data, asked.out / asked.set, "run", (SIDE,)) as found:
+        session, domain, features = found.session, found.domain, found.features
         parts = deal(domain)
         hidden = (Fold(parts.learn, parts.hidden),)  # what pretraining and the spaces may not see
         blind = dataclasses.replace(domain, folds=hidden)
-        generic = efficientnet_lite0()
-        features = extract(session, generic, domain.samples, "features")
         for candidate in asked.candidates:
-            for variant in CANDIDATES[candidate](session, blind, generic, asked.seconds, features):
+            for variant in CANDIDATES[candidate](session, blind, found.generic, asked.seconds, features):
                 name = f"features of {variant.name}"
                 seen = extract_by(session, variant.look, domain.samples, name, at_least=variant.side)
-                found = compare(domain, parts, features, seen)
-                keep(
-                    asked.set,
-                    variant,
-                    found,
-                    {**parts_told(parts), "machine": machine(device), **energy(variant.story["cpu_seconds"])},
-                )
+                scores = compare(domain, parts, features, seen)
+                told = {**parts_told(parts), **energy(variant.story["cpu_seconds"]), "machine": machine(session.device)}
+                keep(asked.set, variant, scores, told)
 
 
 def deal(domain: Domain) -> Parts:
     """Fold 0 of the protocol: a quarter is the test part, a third of the rest validates."""
     outer = outer_folds(domain)[0]
-    rest = outer.train
-    names = [domain.classes[label] for label in domain.labels[rest]]
-    third_of = grouped_folds(names, domain.groups[rest], NUM_FOLDS - 1, seed=1)
-    learn, validation = rest[third_of != 0], rest[third_of == 0]
-    return Parts(learn, validation, np.sort(np.concatenate([validation, outer.test])))
+    fold = validation_fold(domain, outer)
+    return Parts(fold.train, fold.test, np.sort(np.concatenate([fold.test, outer.test])))
 
 
 def compare(domain: Domain, parts: Parts, generic: Features, adapted: Features) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from domain_candidates import tokens_of
-from domain_sets import NUM_FOLDS, SETS, describe_set, outer_folds
+from domain_sets import SETS, OpenSet, opened, outer_folds, validation_fold
 from ledger import write_run
 from scipy.special import softmax
 from sklearn.cluster import KMeans
@@ -30,22 +30,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.svm import SVC
 from torch.nn import functional as F
 
-from beholder.config import to_json
-from beholder.data.decode import Limits
-from beholder.data.split import grouped_folds
 from beholder.evaluate.label_curve import Arm, Fold, Pick, Predict, label_curve
 from beholder.evaluate.pick import kmeans_pick
 from beholder.evaluate.resample import point_scores
-from beholder.pretrained.catalogue import efficientnet_lite0
-from beholder.recipes.adapt.domain import Domain, read_domain
-from beholder.recipes.adapt.features import extract, extract_by, prepare
-from beholder.recipes.adapt.session import Session
+from beholder.recipes.adapt.domain import Domain
+from beholder.recipes.adapt.features import extract_by, prepare
 from beholder.recipes.adapt.spaces import fit_space
-from beholder.runtime.device import pick_device
-from beholder.runtime.log import Log
 from beholder.runtime.machine import machine
-from beholder.runtime.run_folder import RunFolder
-from beholder.tokenizers.pixels import PixelConfig
 from beholder.train.readout import fit_readout
 
 FRACTIONS = (0.05, 0.10, 0.25, 1.0)
@@ -266,34 +257,24 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", help="all if not given")
     parser.add_argument("--out", type=Path, required=True, help="as of domain_full.py, which shares the features")
     asked = parser.parse_args()
-    folder = asked.out / asked.set
-    folder.mkdir(parents=True, exist_ok=True)
-    config = describe_set(asked.set, asked.data, folder, None)
-    device = pick_device("cpu", 1)
-    with RunFolder.open(folder / "common", to_json(config)) as run:
-        session = Session(config, run, device, Limits(), PixelConfig(), Log())
-        domain = read_domain(config, run, session.limits, 1, session.log)
-        generic = prepare(efficientnet_lite0(), device)
-        features = extract(session, generic, domain.samples, "features")
+    with opened(asked.set, asked.data, asked.out / asked.set, "common") as found:
+        session, generic = found.session, prepare(found.generic, found.session.device)
 
         def look(images: Any) -> tuple[np.ndarray, np.ndarray]:
             tokens = tokens_of(generic, images, session)
             return tokens.flatten(1).numpy(), tokens.mean(1).numpy()
 
-        maps = extract_by(session, look, domain.samples, "maps", at_least=224)
-        parts = list(deal(domain, asked.part, features, np.asarray(maps.descriptor)))
-        found = compare(asked.what, parts, asked.arms, 3 if asked.part == "validation" else 5)
-        keep(asked, found, {"machine": machine(device)})
+        maps = extract_by(session, look, found.domain.samples, "maps", at_least=224)
+        parts = list(deal(found, asked.part, np.asarray(maps.descriptor)))
+        scores = compare(asked.what, parts, asked.arms, 3 if asked.part == "validation" else 5)
+        keep(asked, scores, {"machine": machine(session.device)})
 
 
-def deal(domain: Domain, part: str, features: Any, maps: np.ndarray) -> Iterator[Part]:
-    for fold in outer_folds(domain):
-        if part == "validation":
-            names = [domain.classes[label] for label in domain.labels[fold.train]]
-            third_of = grouped_folds(names, domain.groups[fold.train], NUM_FOLDS - 1, seed=1)
-            fold = Fold(fold.train[third_of != 0], fold.train[third_of == 0])
-        space = fit_space("strong", [features], fold.train, width=WIDTH, seed=0).embedding
-        yield Part(domain, fold, space, narrow(maps, fold.train))
+def deal(found: OpenSet, part: str, maps: np.ndarray) -> Iterator[Part]:
+    for outer in outer_folds(found.domain):
+        fold = validation_fold(found.domain, outer) if part == "validation" else outer
+        space = fit_space("strong", [found.features], fold.train, width=WIDTH, seed=0).embedding
+        yield Part(found.domain, fold, space, narrow(maps, fold.train))
 
 
 def narrow(maps: np.ndarray, train: np.ndarray) -> torch.Tensor:

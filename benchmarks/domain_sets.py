@@ -1,4 +1,4 @@
-"""The sets of research/PROTOCOL.md, as `adapt` reads them, and their folds."""
+"""The sets of research/PROTOCOL.md, as `adapt` reads them, their folds, and their generic features."""
 
 from __future__ import annotations
 
@@ -7,20 +7,58 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from torch import nn
 
+from beholder.config import to_json
+from beholder.data.decode import Limits
 from beholder.data.split import grouped_folds
 from beholder.evaluate.label_curve import Fold
-from beholder.recipes.adapt.domain import Domain
+from beholder.pretrained.catalogue import efficientnet_lite0
+from beholder.recipes.adapt.domain import Domain, read_domain
+from beholder.recipes.adapt.features import Features, extract
+from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.settings import AdaptConfig
+from beholder.runtime.device import pick_device
+from beholder.runtime.log import Log
+from beholder.runtime.run_folder import RunFolder
+from beholder.tokenizers.pixels import PixelConfig
 
 SETS = ("elpv", "magnetic_tile", "sign_digits", "pneumoniamnist_mini", "bccd_crops", "digits")
 NUM_FOLDS = 4
 MOST_CELLS, RIM = 600, 0.1
 EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+@dataclass(frozen=True)
+class OpenSet:
+    """A set that was read, and what the generic backbone says of it."""
+
+    session: Session
+    domain: Domain
+    generic: nn.Module
+    features: Features
+
+
+@contextmanager
+def opened(
+    name: str, data: Path | None, folder: Path, run: str, resolutions: tuple[int, ...] | None = None
+) -> Iterator[OpenSet]:
+    """On one thread, in the run folder of that name below `folder`, where features that are there are not made again;
+    `adapt`'s resolutions if none are given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = describe_set(name, data, folder, resolutions)
+    with RunFolder.open(folder / run, to_json(config)) as opened_run:
+        session = Session(config, opened_run, pick_device("cpu", 1), Limits(), PixelConfig(), Log())
+        domain = read_domain(config, opened_run, session.limits, 1, session.log)
+        generic = efficientnet_lite0()
+        yield OpenSet(session, domain, generic, extract(session, generic, domain.samples, "features"))
 
 
 def describe_set(name: str, data: Path | None, folder: Path, resolutions: tuple[int, ...] | None) -> AdaptConfig:
@@ -87,3 +125,10 @@ def outer_folds(domain: Domain) -> list[Fold]:
     names = [domain.classes[label] for label in domain.labels[labelled]]
     fold_of = grouped_folds(names, domain.groups[labelled], NUM_FOLDS, seed=0)
     return [Fold(labelled[fold_of != number], labelled[fold_of == number]) for number in range(NUM_FOLDS)]
+
+
+def validation_fold(domain: Domain, fold: Fold) -> Fold:
+    """Of a fold's learning images two thirds, and the third that validates, by groups."""
+    names = [domain.classes[label] for label in domain.labels[fold.train]]
+    third_of = grouped_folds(names, domain.groups[fold.train], NUM_FOLDS - 1, seed=1)
+    return Fold(fold.train[third_of != 0], fold.train[third_of == 0])

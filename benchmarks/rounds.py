@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gc
+import re
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from importlib import metadata
+from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
-from beholder.runtime.device import keep_freed_memory
+from beholder.runtime.device import keep_freed_memory, release_freed_memory
 
 _PEAK_SIDE = 2048
 _READ_NUMBERS = 64 * 2**20
@@ -66,6 +69,40 @@ def memory_read() -> Callable[[], object]:
     """One pass over more numbers than any cache holds; `READ_BYTES` a call."""
     numbers = torch.ones(_READ_NUMBERS)
     return lambda: torch.dot(numbers, numbers)
+
+
+def training_step(model: nn.Module, loss_of: Callable[[], Tensor], precision: str) -> Callable[[], float]:
+    """Forward, backward and torch's fused AdamW, in "fp32" or under autocast to bfloat16; it gives the loss."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05, fused=True)
+
+    def step() -> float:
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision != "fp32"):
+            loss = loss_of()
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    return step
+
+
+def peak_megabytes(step: Callable[[], object]) -> float:
+    """At the highest point of a second step, less what the model, the optimizer and libraries hold between steps; in
+    a process of its own."""
+    step()
+    gc.collect()
+    release_freed_memory()
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # the highest point is counted anew
+    step()
+    return (_status("VmHWM") - before) / 1024
+
+
+def _status(name: str) -> int:
+    """In kilobytes."""
+    found = re.search(rf"{name}:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert found, name
+    return int(found[1])
 
 
 def versions(*packages: str) -> dict[str, str]:

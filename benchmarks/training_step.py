@@ -18,10 +18,8 @@ its diagonal, once forward and twice back.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import multiprocessing
-import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -38,7 +36,7 @@ from beholder.models.gpt import GPT
 from beholder.models.vit import ViT
 from beholder.objectives.next_token import NextToken
 from beholder.pretrained.huggingface.checkpoint import read_checkpoint
-from beholder.runtime.device import keep_freed_memory, release_freed_memory
+from beholder.runtime.device import keep_freed_memory
 
 SIDE, NUM_CLASSES = 224, 100
 SHAPES = ("ViT-S/16", "GPT-2", "LVM base")
@@ -119,17 +117,7 @@ def build(shape: str, whose: str, precision: str, size: tuple[int, ...]) -> Step
         given, labels = torch.randn(*size, 3, SIDE, SIDE), torch.randint(NUM_CLASSES, size)
     else:
         given = labels = torch.randint(_vocabulary(shape), size)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05, fused=True)
-
-    def step() -> float:
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision != "fp32"):
-            loss = _loss(model, given, labels)
-        loss.backward()
-        optimizer.step()
-        return float(loss.detach())
-
-    return step
+    return rounds.training_step(model, lambda: _loss(model, given, labels), precision)
 
 
 def num_operations(shape: str, size: tuple[int, ...]) -> float | None:
@@ -192,27 +180,13 @@ def _measured_alone(shape: str, whose: str, precision: str, size: tuple[int, ...
 
 
 def measure(shape: str, whose: str, precision: str, size: tuple[int, ...]) -> tuple[float, float]:
-    """Megabytes at the highest point of a second step, less what the model, the optimizer and libraries hold between
-    steps; and CPU seconds of the steps after it, their median."""
+    """`rounds.peak_megabytes`; and CPU seconds of the steps after it, their median."""
     torch.set_num_threads(1)
     step = build(shape, whose, precision, size)
-    step()
-    gc.collect()
-    release_freed_memory()
-    before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the highest point is counted anew
-    step()
-    megabytes = (resident("VmHWM") - before) / 1024
+    megabytes = rounds.peak_megabytes(step)
     if whose == "beholder":
         keep_freed_memory()
     return megabytes, rounds.median(rounds.take_turns({whose: step}, 5, num_warm_ups=3)[whose])
-
-
-def resident(name: str) -> int:
-    """In kilobytes."""
-    found = re.search(rf"{name}:\s+(\d+)", Path("/proc/self/status").read_text())
-    assert found, name
-    return int(found[1])
 
 
 if __name__ == "__main__":

@@ -13,23 +13,19 @@ held between steps, in a process of its own.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import multiprocessing
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import rounds
 import torch
 from torch import nn
 from torch.nn import functional as F
-from training_step import resident
 
 from beholder.models.vit import PRESETS, ViT
-from beholder.runtime.device import keep_freed_memory, release_freed_memory
 
 NUM_CLASSES = 100
 SHAPES = {
@@ -104,17 +100,7 @@ def build(shape: str, whose: str, precision: str, batch: int) -> Step:
         model = classify = timm.create_model(name, img_size=config.image_size, num_classes=NUM_CLASSES)
     model.train()
     pictures, labels = torch.randn(batch, 3, config.image_size, config.image_size), torch.arange(batch) % NUM_CLASSES
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.05, fused=True)
-
-    def step() -> float:
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision != "fp32"):
-            loss = F.cross_entropy(classify(pictures), labels)
-        loss.backward()
-        optimizer.step()
-        return float(loss.detach())
-
-    return step
+    return rounds.training_step(model, lambda: F.cross_entropy(classify(pictures), labels), precision)
 
 
 def num_operations(shape: str, batch: int) -> float:
@@ -133,19 +119,10 @@ def measured_alone(shape: str, whose: str, precision: str, batch: int) -> float:
 
 
 def measure(shape: str, whose: str, precision: str, batch: int) -> float:
-    """Megabytes at the highest point of a second step, less what is held between steps."""
     torch.set_num_threads(1)
     if whose == "timm":
         has_timm()
-    step = build(shape, whose, precision, batch)
-    step()
-    gc.collect()
-    release_freed_memory()
-    before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the highest point is counted anew
-    step()
-    keep_freed_memory()
-    return (resident("VmHWM") - before) / 1024
+    return rounds.peak_megabytes(build(shape, whose, precision, batch))
 
 
 if __name__ == "__main__":

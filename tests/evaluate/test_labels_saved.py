@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from sklearn.isotonic import isotonic_regression
 
 from beholder.evaluate.label_curve import Arm, Fold, label_curve
-from beholder.evaluate.labels_saved import labels_saved, monotone
+from beholder.evaluate.labels_saved import labels_saved
 from beholder.types import UserError
 
 FRACTIONS = (0.1, 0.25, 0.5, 1.0)
@@ -176,9 +175,3 @@ def test_a_reference_that_needs_fewer_labels_than_there_are_is_told_with_its_own
 def test_a_curve_without_all_labels_is_refused():
     with pytest.raises(UserError, match="all labels"):
         labels_saved(curve_of(fractions=(0.1, 0.5), plain=(0.6, 0.7, 0.75, 0.8)), "plain")
-
-
-@pytest.mark.parametrize("length", [1, 2, 7])
-def test_curves_are_made_monotone_as_by_scikit_learn(length: int) -> None:
-    rows = np.random.default_rng(length).normal(size=(50, length)) + np.linspace(0, 1, length)
-    assert np.allclose(monotone(rows), [isotonic_regression(row) for row in rows], atol=1e-12)

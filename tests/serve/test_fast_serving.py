@@ -65,10 +65,13 @@ def test_eight_bits_need_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[
         open_all([tmp_path / "solar"], CPU, Choice(way=Way("openvino", "int8"), examples=tmp_path / "none"), Log())
 
 
-def test_how_far_it_may_differ_is_said_and_kept() -> None:
+def test_how_far_it_may_differ_is_said_and_kept(tmp_path: Path) -> None:
     tight = Way("packed", "bf16", may_differ=1e-9)
     with pytest.raises(UserError, match="more than the 1e-09 allowed"):
         open_served("solar", random_bundle(), CPU, tight, IMAGES)
+    random_bundle().save(tmp_path / "solar")
+    with pytest.raises(UserError, match=r"solar by packed in bf16: .* or allow more by --may-differ"):
+        open_all([tmp_path / "solar"], CPU, Choice(way=tight), Log(quiet=True))
     assert open_served("solar", random_bundle(), CPU, replace(tight, may_differ=0.5), IMAGES).place_images
 
 

@@ -81,13 +81,17 @@ def cast(inputs: Sequence[Tensor], dtype: torch.dtype) -> list[Tensor]:
     return [tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in inputs]
 
 
+class TooFar(UserError):
+    """Outputs lie further from the model's own than is allowed."""
+
+
 def check_loss(
     found: Sequence[Tensor], expected: Sequence[Tensor], backend: str, precision: Precision, bound: float | None = None
 ) -> float:
-    """The distance. Raises UserError where it is above the bound, that of the precision if none is given."""
+    """The distance. Raises TooFar where it is above the bound, that of the precision if none is given."""
     loss, bound = distance(found, expected), BOUNDS[precision] if bound is None else bound
     if not loss <= bound:  # also where it is no number
-        raise UserError(
+        raise TooFar(
             f"backend={backend!r} in {precision} gives outputs that lie {loss:.2g} away from the model's own (length "
             f"of the difference over theirs), more than the {bound:g} allowed; choose a higher precision."
         )

@@ -20,7 +20,7 @@ Pairs = Annotated[
         "embedded one, which needs beholder[text]."
     ),
 ]
-NamesPairs = Annotated[
+PairsForNames = Annotated[
     str | None,
     Parameter(help="For --names: the model of images and texts, by folder or name of the hub; embedded if not given."),
 ]

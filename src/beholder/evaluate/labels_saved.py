@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from scipy.optimize import isotonic_regression
 
 from beholder.evaluate.label_curve import Curve
 from beholder.evaluate.resample import mean_over_folds, point_scores, resampled_scores, unit_weights, units_of
@@ -77,7 +78,7 @@ def labels_saved(
             f"The largest of the fractions is {curve.fractions[-1]:g}; labels saved need 1.0, all labels, too."
         )
     shares = {arm.name: _point_curve(curve, arm.name)[None] for arm in curve.arms}  # 1 F
-    level = monotone(shares[reference][:1])[:, -1]
+    level = _monotone(shares[reference][:1])[:, -1]
     needed = {name: float(_share_needed(scores, level, curve.fractions)[0]) for name, scores in shares.items()}
     ratios = _redrawn_ratios(curve, reference, num_resamples, seed)
     rows = tuple(
@@ -95,17 +96,8 @@ def _point_curve(curve: Curve, name: str) -> Float[np.ndarray, " F"]:
     return point_scores(curve, name).mean((1, 2))
 
 
-def monotone(scores: Float[np.ndarray, "R F"]) -> Float[np.ndarray, "R F"]:
-    """The nearest rows that never fall (isotonic regression): at each place the largest, over beginnings up to it, of
-    the smallest mean, over ends from it, of what lies between (Barlow et al. 1972, the max-min formula)."""
-    sums = np.pad(np.cumsum(scores, axis=1), ((0, 0), (1, 0)))
-    num = scores.shape[1]
-    smooth = np.full_like(scores, -np.inf)
-    for begin in range(num):
-        means = (sums[:, begin + 1 :] - sums[:, begin, None]) / np.arange(1, num - begin + 1)
-        least = np.minimum.accumulate(means[:, ::-1], axis=1)[:, ::-1]
-        smooth[:, begin:] = np.maximum(smooth[:, begin:], least)
-    return smooth
+def _monotone(scores: Float[np.ndarray, "R F"]) -> Float[np.ndarray, "R F"]:
+    return np.array([isotonic_regression(row).x for row in scores]).reshape(scores.shape)
 
 
 def _share_needed(
@@ -114,7 +106,7 @@ def _share_needed(
     """Smallest share of labels whose smoothed score reaches the level; infinity where none does."""
     logs = np.log(fractions)
     needed = np.full(len(scores), np.inf)
-    for row, (smooth, level) in enumerate(zip(monotone(scores), levels, strict=True)):
+    for row, (smooth, level) in enumerate(zip(_monotone(scores), levels, strict=True)):
         reached = np.flatnonzero(smooth >= level - 1e-12)
         if not len(reached):
             continue
@@ -133,7 +125,7 @@ def _redrawn_ratios(curve: Curve, reference: str, num_resamples: int, seed: int)
     weights = unit_weights(units.num_units, num_resamples, seed)
     scores = {arm.name: mean_over_folds(resampled_scores(curve, arm.name, units, weights)).T for arm in curve.arms}
     whole = np.isfinite(scores[reference]).all(1)
-    levels = monotone(scores[reference][whole])[:, -1]
+    levels = _monotone(scores[reference][whole])[:, -1]
     needed = {name: _share_needed(values[whole], levels, curve.fractions) for name, values in scores.items()}
     return {name: needed[reference] / shares for name, shares in needed.items()}
 

@@ -11,8 +11,8 @@ from beholder.objectives.labels import LabelPrediction
 
 
 class OwnClass(LabelPrediction):
-    """Objective over batches with "indices" of images, 0 to `num_images` - 1. No pair of views and no second network
-    is needed, so that a step costs less than half of self-distillation's; the head grows with the images."""
+    """Objective over batches with "indices" of images, 0 to `num_images` - 1. It needs no second view and no second
+    network; the head grows with the images."""
 
     def __init__(self, model: Any, num_images: int, smoothing: float = 0.8) -> None:
         super().__init__(model, torch.arange(num_images), num_images, smoothing)

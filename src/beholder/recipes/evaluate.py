@@ -21,7 +21,7 @@ from beholder.metrics.captions import need_libraries
 from beholder.metrics.things import Things, read_things
 from beholder.pretrained.embedded import DEFAULT_PAIRS
 from beholder.pretrained.load import load
-from beholder.recipes.describe.judge import BLANK, MODEL, judge, judge_captions, worst_first
+from beholder.recipes.describe.judge import BLANK, MODEL, judge, worst_first
 from beholder.runtime.device import Device, pick_device
 from beholder.runtime.files import told_kindly, write_text
 from beholder.runtime.log import Log, counted
@@ -127,16 +127,13 @@ def _judge(
     kind: str, cases: Sequence[_Case], by: dict[str, list[str]], things: Things, clip: Float[np.ndarray, " n"] | None
 ) -> dict[str, Any]:
     """The scores; CLIPScore, whose model reads English, of each language alone where there are several."""
-    right = [one.right for one in cases]
-    if kind != "captions":
-        return judge(kind, by, right, 0, things)
     questions = [one.asking.question for one in cases]
-    judged = judge_captions(questions, by, right, 0, things)
+    judged = judge(kind, questions, by, [one.right for one in cases], 0, things)
     if clip is None:
         return judged
-    if not judged["languages"]:
+    if "languages" not in judged:
         judged["rows"][MODEL]["clip_score"] = float(clip.mean())
-    for language, told in judged["languages"].items():
+    for language, told in judged.get("languages", {}).items():
         of_it = [place for place, question in enumerate(questions) if without_marks(question) == language]
         told["rows"][MODEL]["clip_score"] = float(clip[of_it].mean())
     return judged

@@ -15,7 +15,7 @@ import numpy as np
 from fastapi import FastAPI
 from torch import Tensor
 
-from beholder.backends.outputs import Backend, Precision
+from beholder.backends.outputs import Backend, Precision, TooFar
 from beholder.data.decode import Limits, Unreadable, decode
 from beholder.data.lines import read_lines
 from beholder.data.sources import Source, read_source
@@ -141,6 +141,9 @@ def open_all(models: Sequence[str | Path], device: Device, choice: Choice, log: 
             log.stage("Prepare", f"{name} by {choice.way}, which takes up to some minutes")
         try:
             one = open_served(name, model, device, choice.way, examples)
+        except TooFar as error:
+            told = str(error).removesuffix(".")
+            raise UserError(f"{name} by {choice.way}: {told}, or allow more by --may-differ.") from error
         except UserError as error:
             raise UserError(str(error) if choice.way == PLAIN else f"{name} by {choice.way}: {error}") from error
         if choice.way != PLAIN and (one.writer or one.draws):

@@ -175,7 +175,7 @@ def _holds_nothing_yet(path: Path) -> bool:
     if begun is not None and begun.keys() != {"asked"}:
         return False
     files = (entry for entry in path.rglob("*") if entry.is_file())
-    return all(entry.name in {"recipe.json", ".lock"} or entry.stat().st_size == 0 for entry in files)
+    return all(entry.name in {"recipe.json", ".lock", "costs.jsonl"} or entry.stat().st_size == 0 for entry in files)
 
 
 def _begin(path: Path, recipe: dict[str, Any]) -> bool:

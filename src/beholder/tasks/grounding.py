@@ -109,10 +109,10 @@ def _grid(gain: Float[Tensor, " P"]) -> Float[np.ndarray, "side side"]:
 
 def _words(talker: Talker, tokens: list[int]) -> Iterator[tuple[str, int, int]]:
     """Words with their first token and the one after their last; a token that only goes on a word belongs to it."""
-    first, shown = 0, ""
-    kept = [at for at, token in enumerate(tokens) if token not in talker.rows.stops]
+    first, shown, rows = 0, "", talker.rows
+    kept = [at for at, token in enumerate(tokens) if token not in rows.stops]
     for at in kept:
-        text = talker.words.decode(tokens[: at + 1])
+        text = rows.text(tokens[: at + 1])
         grown = text[len(shown) :]
         if at > first and grown[:1].isspace():
             yield shown.split()[-1] if shown.split() else shown, first, at

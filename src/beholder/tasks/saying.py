@@ -74,7 +74,7 @@ class Told:
 
     def until(self, tokens: Sequence[int]) -> tuple[str, bool]:
         """Their text up to the first stop, without it, and whether there was one."""
-        text = self._text(tokens)
+        text = self.rows.text(tokens)
         places = [at for stop in self.saying.stops if (at := text.find(stop)) >= 0]
         return (text[: min(places)], True) if places else (text, False)
 
@@ -91,9 +91,4 @@ class Told:
     def _ends(self) -> Callable[[list[int]], bool] | None:
         if not self.saying.stops:
             return None
-        return lambda tokens: any(stop in self._text(tokens) for stop in self.saying.stops)
-
-    def _text(self, tokens: Sequence[int]) -> str:
-        """Without bytes that make no character, which a small model of many signs may say, and which a letter that is
-        half said ends in."""
-        return self.rows.words.decode([token for token in tokens if token not in self.rows.stops]).replace("\ufffd", "")
+        return lambda tokens: any(stop in self.rows.text(tokens) for stop in self.saying.stops)

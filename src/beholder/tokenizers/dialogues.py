@@ -64,6 +64,11 @@ class DialogueRows:
             found = (*found, *turned[:1])
         return tuple(dict.fromkeys(found))
 
+    def text(self, tokens: Sequence[int]) -> str:
+        """What they say: without what ends an answer, and without bytes that make no character, which a letter that is
+        half said has, and a small model of many letters may say."""
+        return self.words.decode([token for token in tokens if token not in self.stops]).replace("\ufffd", "")
+
     def write(self, turns: Sequence[Turn]) -> Row:
         """A whole dialogue, each answer with its end. Raises UserError for one that the model cannot read."""
         row = self._written(turns, None)

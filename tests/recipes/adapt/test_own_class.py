@@ -9,7 +9,7 @@ from torch import nn
 
 from beholder.models.conv import PRESETS, EfficientNetLite
 from beholder.objectives.own_class import OwnClass
-from beholder.recipes.adapt.pretrain import build_objective, diet_of, most_images, start_backbone
+from beholder.recipes.adapt.pretrain import METHODS, build_objective, diet_of, start_backbone
 from beholder.recipes.adapt.settings import AdaptConfig
 
 ASKED = AdaptConfig("photos", objective="own-class")
@@ -35,5 +35,5 @@ def test_every_image_has_a_class(backbone: nn.Module) -> None:
 
 def test_it_is_gentle_with_what_was_learned_before_and_few_images_take_part() -> None:
     other = replace(ASKED, objective="teacher")
-    assert diet_of(ASKED).lr < diet_of(other).lr and most_images(ASKED) < most_images(other)
+    assert diet_of(ASKED).lr < diet_of(other).lr and METHODS["own-class"].most_images < METHODS["teacher"].most_images
     assert diet_of(replace(ASKED, backbone="vit")).lr == diet_of(replace(other, backbone="vit")).lr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,15 +52,32 @@ DIETS = {
     "conv": Diet(view_size=112, cache_size=144, batch_size=32, lr=2e-4, layer_decay=1.0, keeps_statistics=True),
     "vit": Diet(view_size=96, cache_size=112, batch_size=48, lr=1e-3, layer_decay=1.0, keeps_statistics=False),
 }
-_MAX_CACHED = 50_000
-_MAX_OWN_CLASSES = 5_000
-"""Images that each are a class: the head has two thousand weights for each."""
-_OWN_CLASS_LR = 5e-5
-_NUM_FROZEN = 5
-"""Stages of the convolutional network, the earliest, that stay as they are where images are classes of their own."""
 _NUM_PROBES = 8
 _NUM_RECOMPUTED = 3
 """Stages of the convolutional network, those with the largest maps, that trade time for memory."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a backbone learns from images without labels."""
+
+    build: Callable[[nn.Module, int], nn.Module]
+    """The objective, for a backbone and so many images."""
+    num_views: int = 1
+    most_images: int = 50_000
+    """That a fold's pretraining looks at."""
+    lr: float | None = None
+    """For the network that came with weights; None: its diet's."""
+    num_frozen: int = 0
+    """Stages of that network, the earliest, that stay as they are."""
+
+
+METHODS = {
+    "teacher": Method(lambda backbone, _: SelfDistillation(backbone), num_views=2),
+    "masked": Method(lambda backbone, _: MaskedPrediction(backbone)),
+    # two thousand weights of the head for each image
+    "own-class": Method(OwnClass, most_images=5_000, lr=5e-5, num_frozen=5),
+}
 
 
 @dataclass(frozen=True)
@@ -78,11 +96,10 @@ def start_backbone(config: AdaptConfig, generic: nn.Module) -> nn.Module:
     if config.backbone == "conv":
         backbone = copy.deepcopy(generic).train().requires_grad_(True)
         assert isinstance(backbone, EfficientNetLite)
-        if config.objective == "own-class":
-            for part in (backbone.stem, *backbone.stages[:_NUM_FROZEN]):
+        backbone.num_recomputed = _NUM_RECOMPUTED
+        if num_frozen := METHODS[config.objective].num_frozen:
+            for part in (backbone.stem, *backbone.stages[:num_frozen]):
                 part.requires_grad_(False)
-        else:
-            backbone.num_recomputed = _NUM_RECOMPUTED
         return backbone
     seed_everything(config.seed, "vit")
     return ViT(VIT_PRESETS["domain"])
@@ -102,8 +119,9 @@ def pretrain(session: Session, domain: Domain, fold: int, steps: int, generic: n
 
 def _train(session: Session, domain: Domain, fold: int, steps: int, backbone: nn.Module) -> dict[str, Any]:
     config, run, device = session.config, session.run, session.device
-    diet, images = diet_of(config), domain.training_images(fold)
-    chosen = _affordable(images, min(steps * diet.batch_size, most_images(config)), derive(config.seed, "cached", fold))
+    diet, method, images = diet_of(config), METHODS[config.objective], domain.training_images(fold)
+    most = min(steps * diet.batch_size, method.most_images)
+    chosen = _affordable(images, most, derive(config.seed, "cached", fold))
     samples = [domain.samples[index] for index in chosen]
     folder = run.scratch(f"pixels-{fold}")
     array = cache_pixels(samples, diet.cache_size, folder, session.limits, device.num_threads, session.log)
@@ -149,23 +167,15 @@ def _train(session: Session, domain: Domain, fold: int, steps: int, backbone: nn
 
 
 def diet_of(config: AdaptConfig) -> Diet:
-    """What the run's backbone is fed; gently where every image is a class of its own."""
-    diet = DIETS[config.backbone]
-    is_gentle = config.objective == "own-class" and config.backbone == "conv"
-    return replace(diet, lr=_OWN_CLASS_LR) if is_gentle else diet
-
-
-def most_images(config: AdaptConfig) -> int:
-    """How many images a fold's pretraining may look at."""
-    return _MAX_OWN_CLASSES if config.objective == "own-class" else _MAX_CACHED
+    """What the run's backbone is fed."""
+    diet, lr = DIETS[config.backbone], METHODS[config.objective].lr
+    return diet if lr is None or config.backbone == "vit" else replace(diet, lr=lr)
 
 
 def build_objective(config: AdaptConfig, backbone: nn.Module, num_images: int) -> nn.Module:
     """The objective that the run asked for, with heads that fit the backbone and so many images."""
     seed_everything(config.seed, "objective")
-    if config.objective == "own-class":
-        return OwnClass(backbone, num_images)
-    return SelfDistillation(backbone) if config.objective == "teacher" else MaskedPrediction(backbone)
+    return METHODS[config.objective].build(backbone, num_images)
 
 
 def steps_for(session: Session, budget: Budget, generic: nn.Module, num_images: int) -> Timed:
@@ -173,13 +183,12 @@ def steps_for(session: Session, budget: Budget, generic: nn.Module, num_images: 
     if budget.is_none:
         return Timed(0, 0.0)
     config, device = session.config, session.device
-    diet, num_images = diet_of(config), max(min(num_images, most_images(config)), 1)
+    diet = diet_of(config)
+    num_images = max(diet.batch_size, min(num_images, METHODS[config.objective].most_images))
     backbone = start_backbone(config, generic)
     stream = _stream(noise_pictures(diet.batch_size, diet.cache_size), diet, config, session.pixels, 0)
     num_timed = 1 if budget.steps else 4
-    per_step = seconds_per_step(
-        backbone, build_objective(config, backbone, max(num_images, diet.batch_size)), stream, device, num_timed
-    )
+    per_step = seconds_per_step(backbone, build_objective(config, backbone, num_images), stream, device, num_timed)
     return Timed(budget.steps or max(1, int((budget.seconds or 0.0) / per_step)), per_step)
 
 
@@ -188,7 +197,7 @@ def _stream(array: np.ndarray, diet: Diet, config: AdaptConfig, pixels: PixelCon
     return ImageStream(
         array,
         batch_size=min(diet.batch_size, len(array)),
-        num_views=2 if config.objective == "teacher" else 1,
+        num_views=METHODS[config.objective].num_views,
         augmentation=augmentation,
         seed=derive(config.seed, "stream", fold),
     )
@@ -207,9 +216,8 @@ def _plan(diet: Diet, steps: int, seed: int) -> Plan:
     )
 
 
-def _affordable(images: np.ndarray, num_visits: int, seed: int) -> np.ndarray:
-    """No more images than the steps can look at once."""
-    most = max(num_visits, 1)
+def _affordable(images: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """So many of them at most, drawn by seed."""
     if len(images) <= most:
         return images
-    return np.sort(np.random.default_rng(seed).choice(images, most, replace=False))
+    return np.sort(np.random.default_rng(seed).choice(images, max(most, 1), replace=False))

@@ -99,11 +99,32 @@ def _before(
 
 
 def judge(
-    kind: str, by: Mapping[str, list[str]], references: Sequence[Sequence[str]], seed: int, things: Things | None
-) -> dict[str, Any]:
+    kind: str, questions: Sequence[str], by: Mapping[str, list[str]], references: Sequence[Sequence[str]], seed: int,
+    things: Things,
+) -> dict[str, Any]:  # fmt: skip
     """Scores of what each said, and by how much the model is ahead of it, with intervals over what was asked; JSON
     values. `kind` is that of the data; "single" are the model's scores one by one. Of captions also which of the
-    `things` are named truly and falsely, where there are some and references name any."""
+    `things` are named truly and falsely, where references name any.
+
+    Where captions are asked for in several languages, "languages" has the scores of each: which things are named is
+    then told of each alone, for a list of things is in one language.
+    """
+    places_of: dict[str, list[int]] = {}
+    for place, question in enumerate(questions if kind == "captions" else ()):
+        places_of.setdefault(without_marks(question), []).append(place)
+    if len(places_of) < 2:
+        return _scores(kind, by, references, seed, things)
+    languages = {}
+    for language, places in places_of.items():
+        texts = {name: [listed[place] for place in places] for name, listed in by.items()}
+        judged = _scores(kind, texts, [references[place] for place in places], seed, things)
+        languages[language] = {name: value for name, value in judged.items() if name != "single"}
+    return {**_scores(kind, by, references, seed, None), "languages": languages}
+
+
+def _scores(
+    kind: str, by: Mapping[str, list[str]], references: Sequence[Sequence[str]], seed: int, things: Things | None
+) -> dict[str, Any]:
     generator = numpy_generator(seed, "bootstrap")
     measure = "cider" if kind == "captions" else "accuracy"
     rows: dict[str, dict[str, Any]] = {}
@@ -159,28 +180,6 @@ def _by_language(asked: Sequence[Asked], known: Sequence[Asked], seen: Seen) -> 
             for place, text in zip(places, texts, strict=True):
                 listed[place] = text
     return by
-
-
-def judge_captions(
-    questions: Sequence[str],
-    by: Mapping[str, list[str]],
-    references: Sequence[Sequence[str]],
-    seed: int,
-    things: Things,
-) -> dict[str, Any]:
-    """`judge`, and where captions in several languages are asked for, "languages" with the scores of each: which things
-    are named is told of each alone, for a list of things is in one language."""
-    places_of: dict[str, list[int]] = {}
-    for place, question in enumerate(questions):
-        places_of.setdefault(without_marks(question), []).append(place)
-    if len(places_of) < 2:
-        return {**judge("captions", by, references, seed, things), "languages": {}}
-    found = {}
-    for language, places in places_of.items():
-        texts = {name: [listed[place] for place in places] for name, listed in by.items()}
-        judged = judge("captions", texts, [references[place] for place in places], seed, things)
-        found[language] = {name: value for name, value in judged.items() if name != "single"}
-    return {**judge("captions", by, references, seed, None), "languages": found}
 
 
 def _without_a_model(asked: Sequence[Asked], known: Sequence[Asked], seen: Seen) -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ from beholder.config import from_json, to_json
 from beholder.data.decode import Limits
 from beholder.data.dialogues import languages_of
 from beholder.metrics.captions import need_libraries
-from beholder.metrics.things import Things, read_things
+from beholder.metrics.things import read_things
 from beholder.models.describer import Describer
 from beholder.models.gpt import GPT
 from beholder.models.seen import SeenTokens
@@ -27,7 +27,7 @@ from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.describe.fit import fit, learn_language, steps_for, stream_of
 from beholder.recipes.describe.joining import Regions
-from beholder.recipes.describe.judge import Said, judge, judge_captions, say_all
+from beholder.recipes.describe.judge import judge, say_all
 from beholder.recipes.describe.judge_regions import judge_regions
 from beholder.recipes.describe.look import look_once
 from beholder.recipes.describe.material import fitting, gather
@@ -156,16 +156,13 @@ def _run(sitting: Sitting[DescribeTraining], asked: dict[str, Any]) -> dict[str,
         said = say_all(sitting, material, seen, talker)
         if regions is not None:
             said = replace(said, by=said.by | regions.say(sitting, said.asked, talker))
-        judged = run.stage("judged", lambda: _judge(material.kind, said, sitting.seed, things))
+        questions = [one.last.question for one in said.asked]
+        judged = run.stage(
+            "judged", lambda: judge(material.kind, questions, said.by, said.references, sitting.seed, things)
+        )
         if regions is not None:
             judged["regions"] = judge_regions(said.by, said.references, things, sitting.seed)
     return tell(sitting, asked, Finished(material, talker, eye.is_embedded, story, judged, said, timed))
-
-
-def _judge(kind: str, said: Said, seed: int, things: Things) -> dict[str, Any]:
-    if kind != "captions":
-        return judge(kind, said.by, said.references, seed, things)
-    return judge_captions([one.last.question for one in said.asked], said.by, said.references, seed, things)
 
 
 def _estimate(settings: DescribeTraining, timed: Timed, num_language: int) -> str:
