@@ -23,7 +23,13 @@ def build_models(size: str) -> tuple[Any, GPT]:
     from transformers import LlamaForCausalLM
 
     config = LVMConfig(
-        GRAMMAR.num_codes, GRAMMAR.grid, GRAMMAR.vocabulary_size, LENGTH, has_places=False, trunk=TRUNKS[size]
+        GRAMMAR.num_codes,
+        GRAMMAR.grid,
+        GRAMMAR.vocabulary_size,
+        LENGTH,
+        has_places=False,
+        is_tied=False,
+        trunk=TRUNKS[size],
     )
     ours = LVM(config).gpt.eval().requires_grad_(False)
     with tempfile.TemporaryDirectory() as folder:

@@ -61,7 +61,7 @@ def test_it_takes_as_many_looks_as_steps_and_no_more_than_hidden_codes() -> None
 def test_guidance_of_one_is_the_model_itself_and_more_follows_the_class_further() -> None:
     model, count = random_maskgit(), 400
     with torch.no_grad():  # one class likes one code a little
-        model.head.bias.zero_()
+        model.bias.zero_()
         model.classes.weight.mul_(3)
     codes, hidden = torch.zeros(count, 16, dtype=torch.long), torch.ones(count, 16, dtype=torch.bool)
     classes = torch.zeros(count, dtype=torch.long)

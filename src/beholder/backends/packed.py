@@ -76,8 +76,8 @@ def pack(model: nn.Module, dtype: torch.dtype = torch.float32, num_rows: int = 1
     if num_rows == 1 and dtype == torch.float32:
         _turn(packed)
         return packed
-    if isinstance(packed, GPT) and packed.head is None:
-        packed.head = PackedLinear(packed.embed.tokens.weight, None, num_rows)  # type: ignore[assignment]
+    for part in _headless(packed):
+        part.head = PackedLinear(part.embed.tokens.weight, None, num_rows)  # type: ignore[assignment]
     _replace(packed, num_rows)
     return packed
 
@@ -105,10 +105,15 @@ def build_packed(model: nn.Module, example: Sequence[Tensor], dtype: torch.dtype
 
 def _turn(model: nn.Module) -> None:
     """The same matrices with the numbers of a column side by side."""
-    heads = [model.embed.tokens] if isinstance(model, GPT) and model.head is None else []
+    heads = [part.embed.tokens for part in _headless(model)]
     for part in [*model.modules(), *heads]:
         if isinstance(part, nn.Linear) or part in heads:
             part.weight = nn.Parameter(part.weight.T.contiguous().T, requires_grad=False)
+
+
+def _headless(model: nn.Module) -> list[GPT]:
+    """Those whose table of tokens is the head."""
+    return [part for part in model.modules() if isinstance(part, GPT) and part.head is None]
 
 
 def _replace(module: nn.Module, num_rows: int) -> None:

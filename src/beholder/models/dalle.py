@@ -18,12 +18,11 @@ from torch.nn import functional as F
 from beholder.models.gpt import GPT, GPTConfig
 from beholder.models.lvm import TRUNKS
 from beholder.trunk.cache import Cache
-from beholder.trunk.init import initialise_language
+from beholder.trunk.init import initialise_language, initialise_tables
 from beholder.trunk.mask import MaskConfig
 from beholder.trunk.transformer import Transformer, TransformerConfig
 
 Form = Literal["causal", "encoder-decoder"]
-_TABLE_STD = 0.02
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,6 @@ class Places(nn.Module):
         self.longest_caption, self.grid = longest_caption, grid
         self.caption = nn.Embedding(longest_caption + 1, width)
         self.rows, self.columns = nn.Embedding(grid[0], width), nn.Embedding(grid[1], width)
-        for table in (self.caption, self.rows, self.columns):
-            nn.init.normal_(table.weight, std=_TABLE_STD)
 
     def forward(self, first: int, num_tokens: int) -> Float[Tensor, "1 T D"]:
         """Of so many tokens of a row, from that one on."""
@@ -84,12 +81,9 @@ class CausalDrawer(nn.Module):
     def __init__(self, config: TextToImageConfig) -> None:
         super().__init__()
         self.config = config
-        self.gpt = GPT(
-            GPTConfig(
-                config.vocabulary_size, None, is_tied=False, context_length=config.length, trunk=config.trunk
-            )
-        )  # fmt: skip
+        self.gpt = GPT(GPTConfig(config.vocabulary_size, None, context_length=config.length, trunk=config.trunk))
         self.places = Places(config.longest_caption, config.grid, config.trunk.width)
+        initialise_tables(self)
 
     @property
     def longest(self) -> int:
@@ -134,9 +128,9 @@ class EncoderDecoder(nn.Module):
         self.tokens = nn.Embedding(config.vocabulary_size, width)
         self.encoder = Transformer(replace(writer, depth=depth, mask=MaskConfig()))
         self.decoder = Transformer(replace(writer, source_width=width))
-        self.head = nn.Linear(width, config.num_codes, bias=False)
-        initialise_language(self)
         self.places = Places(config.longest_caption, config.grid, width)
+        initialise_language(self)
+        initialise_tables(self)
 
     @property
     def longest(self) -> int:
@@ -147,7 +141,7 @@ class EncoderDecoder(nn.Module):
         self, tokens: Int[Tensor, "B T"], *, is_real: Bool[Tensor, "B S"] | None = None, cache: Cache | None = None
     ) -> Float[Tensor, "B T K"]:
         """Scores of each next code; those of a caption's tokens are zeros, for they are read and never foretold."""
-        scores = self.head(self._write(tokens, is_real, cache))
+        scores = self._scores(self._write(tokens, is_real, cache))
         num_before = tokens.shape[1] - scores.shape[1]
         return F.pad(scores, (0, 0, num_before, 0)) if num_before else scores
 
@@ -155,11 +149,14 @@ class EncoderDecoder(nn.Module):
         self, tokens: Int[Tensor, "B T"], *, is_real: Bool[Tensor, "B S"] | None = None, cache: Cache | None = None
     ) -> Float[Tensor, "B K"]:
         """Scores of the next code."""
-        return self.head(self._write(tokens, is_real, cache)[:, -1])
+        return self._scores(self._write(tokens, is_real, cache)[:, -1])
 
     def encode(self, captions: Int[Tensor, "B words"]) -> Float[Tensor, "B words D"]:
         """What the decoder reads of the caption. What fills it up is read too: an empty caption is nothing else."""
         return self.encoder(self.tokens(captions) + self.places(0, captions.shape[1]))[-1]
+
+    def _scores(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B K"]:
+        return F.linear(x, self.tokens.weight[: self.config.num_codes])
 
     def _write(self, tokens: Tensor, is_real: Tensor | None, cache: Cache | None) -> Float[Tensor, "B T D"]:
         """The decoder's tokens, from the beginning of the picture on. With a cache the caption is read at the first

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from beholder.models.gpt import GPT, GPTConfig
 from beholder.trunk.attention import AttentionConfig
 from beholder.trunk.cache import Cache
+from beholder.trunk.init import initialise_tables
 from beholder.trunk.mask import MaskConfig
 from beholder.trunk.mlp import MLPConfig
 from beholder.trunk.norm import NormConfig
@@ -30,7 +31,6 @@ def llama_trunk(width: int, depth: int, num_heads: int) -> TransformerConfig:
     )  # fmt: skip
 
 
-_TABLE_STD = 0.02
 TRUNKS = {
     "tiny": llama_trunk(128, 4, 4),
     "small": llama_trunk(256, 6, 4),
@@ -56,6 +56,8 @@ class LVMConfig:
     """Whether learned tables tell each token its place in its picture, and its picture's in the sentence, beside the
     rotary positions: the same place of the example is then found by its row of the table. The published LVM has
     none."""
+    is_tied: bool = True
+    """Whether the table of tokens is also the head. The published LVM has two."""
     trunk: TransformerConfig = field(default_factory=lambda: TRUNKS["tiny"])
 
     @property
@@ -76,15 +78,14 @@ class LVM(nn.Module):
         self.config = config
         self.gpt = GPT(
             GPTConfig(
-                config.vocabulary_size, None, is_tied=False, context_length=config.context_length, trunk=config.trunk
+                config.vocabulary_size, None, is_tied=config.is_tied, context_length=config.context_length,
+                trunk=config.trunk,
             )
         )  # fmt: skip
         width = config.trunk.width
         self.places = nn.Embedding(config.tokens_per_picture, width) if config.has_places else None
         self.order = nn.Embedding(config.num_pictures, width) if config.has_places else None
-        for table in (self.places, self.order):
-            if table is not None:
-                nn.init.normal_(table.weight, std=_TABLE_STD)
+        initialise_tables(self)
 
     @property
     def longest(self) -> int:

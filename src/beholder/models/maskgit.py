@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from beholder.models.lvm import llama_trunk
-from beholder.trunk.init import initialise_language
+from beholder.trunk.init import initialise_language, initialise_tables
 from beholder.trunk.mask import MaskConfig
 from beholder.trunk.position import RotaryConfig
 from beholder.trunk.transformer import Transformer, TransformerConfig, image_rotation
@@ -59,7 +60,7 @@ class MaskGITConfig:
 
 
 class MaskGIT(nn.Module):
-    """Codes, some of them hidden, to scores of the codes at every place."""
+    """Codes, some of them hidden, to scores of the codes at every place. The table of codes is the head, too."""
 
     def __init__(self, config: MaskGITConfig) -> None:
         super().__init__()
@@ -70,8 +71,9 @@ class MaskGIT(nn.Module):
         self.words = nn.Embedding(config.num_words, width) if config.num_words else None
         self.places = nn.Embedding(config.num_prefix + num_places, width)
         self.trunk = Transformer(config.trunk)
-        self.head = nn.Linear(width, config.num_codes)
+        self.bias = nn.Parameter(torch.zeros(config.num_codes))
         initialise_language(self)
+        initialise_tables(self)
 
     @property
     def hidden(self) -> int:
@@ -105,10 +107,10 @@ class MaskGIT(nn.Module):
         x = torch.cat([*parts, self.codes(codes)], dim=1) + self.places.weight
         rotation = image_rotation(self.trunk, self.config.grid, self.config.num_prefix, x.device)
         (x,) = self.trunk(x, rotation=rotation)
-        return self.head(x[:, self.config.num_prefix :])
+        return F.linear(x[:, self.config.num_prefix :], self.codes.weight[: self.config.num_codes], self.bias)
 
     def losses(self, codes: Int[Tensor, "B T"], is_hidden: Bool[Tensor, "B T"], **asked: Any) -> Float[Tensor, "B T"]:
         """Nats that each hidden code costs, given the others; 0 where it is not hidden."""
         logits = self(codes.masked_fill(is_hidden, self.hidden), **asked).float()
-        nats = nn.functional.cross_entropy(logits.transpose(1, 2), codes, reduction="none")
+        nats = F.cross_entropy(logits.transpose(1, 2), codes, reduction="none")
         return nats.masked_fill(~is_hidden, 0.0)

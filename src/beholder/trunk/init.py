@@ -51,6 +51,18 @@ def initialise_language(module: nn.Module, std: float = 0.02) -> None:
 
 
 @torch.no_grad()
+def initialise_tables(module: nn.Module) -> None:
+    """Fill every table below `module` with rows of unit length on the average, normal values.
+
+    A table that is also the head then begins with scores of unit variance and knows a token by its row. Small models of
+    picture codes so learn in a third of the steps that two tables of std 0.02 take (research/LOG.md).
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Embedding):
+            nn.init.normal_(part.weight, std=part.embedding_dim**-0.5)
+
+
+@torch.no_grad()
 def initialise_unscaled(module: nn.Module) -> None:
     """Fill what is below `module` as T5 does, whose scores are not scaled (Raffel et al. 2019, arXiv 1910.10683).
 
