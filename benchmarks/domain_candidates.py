@@ -30,21 +30,21 @@ from beholder.objectives.own_class import OwnClass
 from beholder.objectives.recognition import pool
 from beholder.objectives.teacher import SelfDistillation
 from beholder.pretrained.part_folder import load_part
-from beholder.recipes.adapt.cache import cache_pixels
 from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.features import Features, Look, prepare, rows_of, see
-from beholder.recipes.adapt.pace import seconds_per_step
 from beholder.recipes.adapt.pretrain import pretrain, start_backbone, steps_for
 from beholder.recipes.adapt.sentences import Sentences
 from beholder.recipes.adapt.session import Session
-from beholder.recipes.adapt.settings import Budget
+from beholder.recipes.budget import Budget
 from beholder.recipes.lvm.run import train_lvm
 from beholder.recipes.lvm.settings import LVMTraining
+from beholder.recipes.pixel_cache import cache_pixels
 from beholder.recipes.tokenizer.run import train_tokenizer
 from beholder.runtime.seed import derive, seed_everything
 from beholder.tasks.visual_sentences import open_sentences
 from beholder.tokenizers.pixels import normalise, resize, to_batch
 from beholder.train.loop import Plan, train
+from beholder.train.pace import seconds_per_step
 from beholder.train.schedule import warmup_cosine
 from beholder.trunk.attention import AttentionConfig
 from beholder.trunk.lowrank import attach_low_rank, merge_low_rank

@@ -26,7 +26,7 @@ from rounds import take_turns, use_threads
 from beholder.data.augment import AugmentConfig
 from beholder.data.decode import Limits
 from beholder.data.stream import ImageStream
-from beholder.recipes.adapt.cache import cache_pixels
+from beholder.recipes.pixel_cache import cache_pixels
 from beholder.runtime.device import pick_device
 from beholder.runtime.log import Log
 from beholder.runtime.machine import machine

@@ -36,7 +36,7 @@ from beholder.data.sources import read_source
 from beholder.data.stream import ImageStream
 from beholder.models.vit import PRESETS, ViT
 from beholder.objectives.teacher import SelfDistillation
-from beholder.recipes.adapt.cache import cache_pixels
+from beholder.recipes.pixel_cache import cache_pixels
 from beholder.runtime.device import pick_device
 from beholder.runtime.log import Log
 from beholder.train.loop import Plan, train

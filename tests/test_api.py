@@ -81,6 +81,16 @@ class TestNames:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
+    def test_recipes_of_picture_codes_load_no_library_of_adapt(self) -> None:
+        code = (
+            "import sys\n"
+            "from beholder.recipes import lvm, masked, text_to_image, tokenizer\n"
+            "heavy = {'sklearn', 'scipy.stats', 'pandas', 'torch._dynamo', 'transformers'}\n"
+            "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
     def test_every_name_is_listed_and_there(self) -> None:
         assert dir(beholder) == sorted(beholder.__all__)
         assert beholder.__version__

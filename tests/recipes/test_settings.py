@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from beholder.recipes.adapt.settings import Budget, parse_budget
+from beholder.recipes.budget import Budget, parse_budget
 from beholder.types import UserError
 
 

@@ -11,8 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import nn
 
 from beholder.data.stream import Stream
-from beholder.recipes.adapt.pace import Timed, seconds_per_step
-from beholder.recipes.adapt.settings import parse_budget
+from beholder.recipes.budget import parse_budget
 from beholder.recipes.sitting import Sitting
 from beholder.recipes.trained_once import trained_once
 from beholder.runtime.device import Device
@@ -23,6 +22,7 @@ from beholder.runtime.run_folder import RunFolder
 from beholder.runtime.seed import derive
 from beholder.train.best import KeepBest
 from beholder.train.loop import Plan, Probe, train
+from beholder.train.pace import Timed, seconds_per_step
 from beholder.train.step import StepReport
 
 TRAINING = "training"

@@ -19,11 +19,11 @@ from beholder.data.curate import curate
 from beholder.data.decode import Limits, Unreadable, read_picture
 from beholder.data.parallel import map_in_order
 from beholder.data.sources import AUTO, Source, read_source
-from beholder.recipes.adapt.arrays import create_array
 from beholder.recipes.masks import split_masks
 from beholder.recipes.sitting import Sitting
 from beholder.recipes.tokenizer.drawn import FEWEST
 from beholder.recipes.tokenizer.pictures import groups_of, hold_out
+from beholder.runtime.arrays import create_array
 from beholder.runtime.files import read_json, write_json
 from beholder.runtime.words import words_of
 from beholder.tasks.picture_codes import PictureCodes

@@ -14,13 +14,13 @@ from beholder.evaluate.pick import kmeans_pick
 from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.features import BATCH_SIZE, Look, look_at_batches, prepare, see
 from beholder.recipes.adapt.health import NUM_VIEWED, VIEW_SIZE
-from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.adapt.sentences import Sentences
 from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.settings import AdaptConfig
 from beholder.runtime.device import release_freed_memory
 from beholder.runtime.energy import peak_memory_bytes
 from beholder.runtime.log import duration, size
+from beholder.train.pace import Timed
 from beholder.train.readout import fit_readout
 
 _NUM_TIMED_LABELS = 400

@@ -16,8 +16,8 @@ from torch import nn
 from beholder.data.parallel import decoded, map_in_order
 from beholder.models.conv import EfficientNetLite
 from beholder.models.heads import describe
-from beholder.recipes.adapt.arrays import create_array, open_array, release_pages
 from beholder.recipes.adapt.session import Session
+from beholder.runtime.arrays import create_array, open_array, release_pages
 from beholder.runtime.device import Device
 from beholder.runtime.files import read_json, write_json
 from beholder.tokenizers.pixels import PixelConfig, normalise, resize, to_batch

@@ -24,17 +24,17 @@ from beholder.metrics.classification import auc
 from beholder.models.conv import EfficientNetLite
 from beholder.models.vit import ViT
 from beholder.objectives.labels import LabelPrediction
-from beholder.recipes.adapt.cache import cache_pixels
 from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.features import Features, extract
 from beholder.recipes.adapt.fit import Choice, Fitted, choose, group_weights
-from beholder.recipes.adapt.pace import Timed, noise_pictures, seconds_per_step
 from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.spaces import Space, fit_space
+from beholder.recipes.pixel_cache import cache_pixels
 from beholder.recipes.trained_once import trained_once
 from beholder.runtime.seed import derive, numpy_generator, seed_everything
 from beholder.tokenizers.pixels import PixelConfig
 from beholder.train.loop import Plan, train
+from beholder.train.pace import Timed, noise_pictures, seconds_per_step
 from beholder.train.step import Diverged
 from beholder.trunk.lowrank import attach_low_rank, merge_low_rank
 

@@ -18,18 +18,19 @@ from beholder.models.vit import ViT
 from beholder.objectives.masked import MaskedPrediction
 from beholder.objectives.own_class import OwnClass
 from beholder.objectives.teacher import SelfDistillation
-from beholder.recipes.adapt.arrays import release_pages
-from beholder.recipes.adapt.cache import cache_pixels
 from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.guard import Guard
-from beholder.recipes.adapt.pace import Timed, noise_pictures, seconds_per_step
 from beholder.recipes.adapt.session import Session
-from beholder.recipes.adapt.settings import AdaptConfig, Budget
+from beholder.recipes.adapt.settings import AdaptConfig
+from beholder.recipes.budget import Budget
+from beholder.recipes.pixel_cache import cache_pixels
 from beholder.recipes.trained_once import trained_once
+from beholder.runtime.arrays import release_pages
 from beholder.runtime.ledger import Ledger
 from beholder.runtime.seed import derive, seed_everything
 from beholder.tokenizers.pixels import PixelConfig
 from beholder.train.loop import Plan, train
+from beholder.train.pace import Timed, noise_pictures, seconds_per_step
 from beholder.train.step import Diverged, StepReport
 
 

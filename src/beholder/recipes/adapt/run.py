@@ -23,18 +23,19 @@ from beholder.recipes.adapt.domain import Domain, read_domain
 from beholder.recipes.adapt.estimate import Estimate, estimate
 from beholder.recipes.adapt.features import Features, extract
 from beholder.recipes.adapt.finetune import obstacle, tuning_steps
-from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.adapt.pretrain import pretrain, steps_for
 from beholder.recipes.adapt.sentences import Sentences, extract_sentences, fit_spaces, open_model
 from beholder.recipes.adapt.session import Session
-from beholder.recipes.adapt.settings import RESOLUTIONS, AdaptConfig, check, parse_budget
+from beholder.recipes.adapt.settings import RESOLUTIONS, AdaptConfig, check
 from beholder.recipes.adapt.spaces import Seen, fit_space
 from beholder.recipes.adapt.tell import tell
+from beholder.recipes.budget import parse_budget
 from beholder.runtime.device import pick_device
 from beholder.runtime.files import refuse_inside, told_kindly
 from beholder.runtime.log import Log
 from beholder.runtime.run_folder import RunFolder
 from beholder.tokenizers.pixels import PixelConfig
+from beholder.train.pace import Timed
 
 
 def adapt(

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from sklearn.decomposition import PCA
 
-from beholder.recipes.adapt.arrays import release_pages
 from beholder.recipes.adapt.features import Features, rows_of
 from beholder.recipes.adapt.pretrain import Candidate
+from beholder.runtime.arrays import release_pages
 from beholder.runtime.seed import derive
 
 _MAX_FIT_ROWS = 8_000

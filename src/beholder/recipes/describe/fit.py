@@ -15,7 +15,6 @@ from beholder.models.gpt import GPT
 from beholder.models.vision_language import VisionLanguage
 from beholder.objectives.next_token import NextToken
 from beholder.recipes import code_training
-from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.describe.look import Seen
 from beholder.recipes.describe.material import Asked, Material
 from beholder.recipes.describe.parts import Language
@@ -26,6 +25,7 @@ from beholder.runtime.device import Device
 from beholder.runtime.seed import derive, seed_everything
 from beholder.tokenizers.dialogues import DialogueRows
 from beholder.train.best import KeepBest
+from beholder.train.pace import Timed
 
 LANGUAGE = "language"
 """The stage in which a language model of one's own learns the language."""

@@ -23,8 +23,7 @@ from beholder.models.describer import Describer
 from beholder.models.gpt import GPT
 from beholder.models.seen import SeenTokens
 from beholder.pretrained.embedded import DEFAULT_PAIRS
-from beholder.recipes.adapt.pace import Timed
-from beholder.recipes.adapt.settings import parse_budget
+from beholder.recipes.budget import parse_budget
 from beholder.recipes.describe.fit import fit, learn_language, steps_for, stream_of
 from beholder.recipes.describe.joining import Regions
 from beholder.recipes.describe.judge import judge, say_all
@@ -52,6 +51,7 @@ from beholder.runtime.run_folder import RunFolder
 from beholder.tasks.talk import Talker
 from beholder.tokenizers.chat import chat_of
 from beholder.tokenizers.dialogues import DialogueRows
+from beholder.train.pace import Timed
 from beholder.trunk.lowrank import merge_low_rank
 from beholder.types import UserError
 

@@ -14,7 +14,6 @@ from beholder.data.decode import decode
 from beholder.evaluate.report_describe import headline, write_describe_report
 from beholder.pretrained.describer_folder import save_describer
 from beholder.pretrained.embedded import DEFAULT_PAIRS
-from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.code_training import costs_of, course
 from beholder.recipes.describe.judge import BLANK, MODEL, Said, worst_first
 from beholder.recipes.describe.material import Material
@@ -29,6 +28,7 @@ from beholder.runtime.files import told_kindly, write_text
 from beholder.runtime.log import energy
 from beholder.tasks.talk import Talker
 from beholder.tokenizers.pixels import PixelConfig, fit
+from beholder.train.pace import Timed
 from beholder.version import VERSION
 
 _NUM_SHOWN = 12

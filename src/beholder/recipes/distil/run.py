@@ -23,8 +23,8 @@ from beholder.portable.cost import guess_seconds, memory_of_original, time_in_tu
 from beholder.portable.exportable import Exportable, open_exportable
 from beholder.pretrained.bundle import Bundle, load_bundle
 from beholder.pretrained.load import load_own
-from beholder.recipes.adapt.settings import parse_budget
 from beholder.recipes.before_after import BeforeAfter, Pictures, Weight, choose_pictures, compare_on, decoded
+from beholder.recipes.budget import parse_budget
 from beholder.recipes.code_training import fit_stage, plan_for, steps_for
 from beholder.recipes.distil.settings import FEWEST, SIDES, Distil, Student
 from beholder.recipes.distil.student import (

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from beholder.recipes.adapt.settings import parse_budget
+from beholder.recipes.budget import parse_budget
 from beholder.types import UserError
 
 Student = Literal["base", "small", "tiny"]

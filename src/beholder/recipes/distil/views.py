@@ -14,7 +14,7 @@ from torch import Tensor
 from beholder.data.decode import Limits
 from beholder.data.parallel import decoded
 from beholder.pretrained.bundle import Bundle
-from beholder.recipes.adapt.arrays import create_array
+from beholder.runtime.arrays import create_array
 from beholder.runtime.device import Device
 from beholder.runtime.files import read_json, write_json
 from beholder.runtime.log import Log

@@ -25,8 +25,7 @@ from beholder.pretrained.huggingface.foreign import Foreign
 from beholder.pretrained.load import load
 from beholder.pretrained.part_folder import need_whole
 from beholder.recipes import code_training
-from beholder.recipes.adapt.pace import Timed
-from beholder.recipes.adapt.settings import parse_budget
+from beholder.recipes.budget import parse_budget
 from beholder.recipes.language.judge import (
     BEFORE,
     FREQUENCIES,
@@ -52,6 +51,7 @@ from beholder.tasks.write import Writer
 from beholder.tokenizers.language import learn_words
 from beholder.tokenizers.text import Words
 from beholder.train.best import KeepBest
+from beholder.train.pace import Timed
 from beholder.trunk.lowrank import attach_low_rank, merge_low_rank
 from beholder.types import UserError
 

@@ -14,7 +14,6 @@ from beholder.evaluate.report_language import headline, write_language_report
 from beholder.models.gpt import GPT
 from beholder.pretrained.huggingface.export import export_to_huggingface
 from beholder.pretrained.huggingface.foreign import Foreign
-from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.code_training import costs_of, course
 from beholder.recipes.language.material import Material
 from beholder.recipes.language.settings import OWN, LanguageTraining
@@ -25,6 +24,7 @@ from beholder.runtime.energy import Cost
 from beholder.runtime.files import told_kindly, write_text
 from beholder.runtime.log import energy
 from beholder.tokenizers.text import Words
+from beholder.train.pace import Timed
 from beholder.version import VERSION
 
 _SPOKEN = ("size", "tuning", "budget", "vocabulary_size", "length", "batch_size")

@@ -12,7 +12,6 @@ import numpy as np
 from beholder.models.lvm import LVM, LVMConfig
 from beholder.objectives.next_token import NextToken
 from beholder.recipes import code_training
-from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.lvm.settings import PAIRED, LVMTraining
 from beholder.recipes.lvm.stream import SentenceStream
 from beholder.recipes.sitting import Sitting
@@ -20,6 +19,7 @@ from beholder.runtime.device import Device
 from beholder.runtime.seed import numpy_generator, seed_everything
 from beholder.tasks.visual_sentences import VisualSentences
 from beholder.tokenizers.sentences import SentenceConfig
+from beholder.train.pace import Timed
 from beholder.trunk.transformer import TransformerConfig
 
 _NUM_ASKED = 12

@@ -15,8 +15,7 @@ from typing import Any
 from beholder.config import from_json, to_json
 from beholder.models.lvm import TRUNKS
 from beholder.pretrained.part_folder import Part
-from beholder.recipes.adapt.pace import Timed
-from beholder.recipes.adapt.settings import parse_budget
+from beholder.recipes.budget import parse_budget
 from beholder.recipes.lvm.codes import encode_all
 from beholder.recipes.lvm.fit import build_model, fit, steps_for
 from beholder.recipes.lvm.judge import judge
@@ -34,6 +33,7 @@ from beholder.runtime.seed import derive
 from beholder.tasks.picture_codes import PictureCodes
 from beholder.tasks.visual_sentences import VisualSentences
 from beholder.tokenizers.sentences import SentenceConfig
+from beholder.train.pace import Timed
 
 _NUM_SKETCHED, _NUM_SHOWN = 2, 4
 """Rows of each task on the sheets that are drawn on the way, and in the report."""

@@ -13,7 +13,6 @@ from beholder.data.fingerprint import content_hash
 from beholder.evaluate.report_sentences import headline, write_sentences_report
 from beholder.models.lvm import LVM
 from beholder.pretrained.part_folder import SENTENCES, Part, save_part
-from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.code_training import costs_of, course
 from beholder.recipes.lvm.material import Material
 from beholder.recipes.lvm.settings import WEIGHTS, LVMTraining
@@ -24,6 +23,7 @@ from beholder.runtime.energy import Cost
 from beholder.runtime.files import told_kindly
 from beholder.runtime.log import energy
 from beholder.runtime.run_folder import RunFolder
+from beholder.train.pace import Timed
 from beholder.version import VERSION
 
 

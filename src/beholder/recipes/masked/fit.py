@@ -12,7 +12,6 @@ import torch
 from beholder.models.maskgit import TRUNKS, MaskGIT, MaskGITConfig
 from beholder.objectives.masked_codes import MaskedCodes, hide
 from beholder.recipes import code_training
-from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.coded_pictures import CodeTables
 from beholder.recipes.masked.material import Material
 from beholder.recipes.masked.settings import MaskedTraining
@@ -22,6 +21,7 @@ from beholder.runtime.device import Device
 from beholder.runtime.seed import derive, numpy_generator, seed_everything
 from beholder.tasks.masked_pictures import MaskedPictures
 from beholder.tasks.picture_codes import PictureCodes
+from beholder.train.pace import Timed
 
 _NUM_ASKED = 48
 """Held-out pictures that a probe reads."""

@@ -12,8 +12,7 @@ from typing import Any
 
 from beholder.config import from_json, to_json
 from beholder.pretrained.part_folder import Part
-from beholder.recipes.adapt.pace import Timed
-from beholder.recipes.adapt.settings import parse_budget
+from beholder.recipes.budget import parse_budget
 from beholder.recipes.coded_pictures import PLAIN, encode_once, look_plainly
 from beholder.recipes.masked.fit import build_model, fit, steps_for, stream_of
 from beholder.recipes.masked.holes import put_holes
@@ -27,6 +26,7 @@ from beholder.recipes.sitting import Sitting
 from beholder.runtime.log import Log, duration
 from beholder.tasks.masked_pictures import MaskedPictures
 from beholder.tasks.picture_codes import PictureCodes
+from beholder.train.pace import Timed
 
 
 def train_masked(

@@ -11,7 +11,6 @@ import numpy as np
 
 from beholder.evaluate.report_masked import headline, write_masked_report
 from beholder.pretrained.part_folder import MASKED, Part, save_part
-from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.code_training import costs_of, course
 from beholder.recipes.masked.material import Material
 from beholder.recipes.masked.settings import MaskedTraining
@@ -23,6 +22,7 @@ from beholder.runtime.files import told_kindly
 from beholder.runtime.log import energy
 from beholder.runtime.run_folder import RunFolder
 from beholder.tasks.masked_pictures import MaskedPictures
+from beholder.train.pace import Timed
 from beholder.version import VERSION
 
 

@@ -18,8 +18,7 @@ from jaxtyping import Float
 from beholder.config import from_json, to_json
 from beholder.objectives.next_token import NextToken
 from beholder.pretrained.part_folder import Part
-from beholder.recipes.adapt.pace import seconds_per_step
-from beholder.recipes.adapt.settings import Budget, parse_budget
+from beholder.recipes.budget import Budget, parse_budget
 from beholder.recipes.code_training import fit_stage, plan_for
 from beholder.recipes.lvm.codes import encode_all
 from beholder.recipes.lvm.material import gather
@@ -39,6 +38,7 @@ from beholder.tasks.picture_codes import PictureCodes
 from beholder.tasks.visual_sentences import VisualSentences
 from beholder.tokenizers.sentences import SentenceConfig
 from beholder.train.loop import Plan
+from beholder.train.pace import seconds_per_step
 
 _NUM_TIMED = 3
 

@@ -13,7 +13,6 @@ from beholder.models.dalle import TextToImage, TextToImageConfig, build_text_to_
 from beholder.models.lvm import TRUNKS
 from beholder.objectives.next_token import NextToken
 from beholder.recipes import code_training
-from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.coded_pictures import PLAIN, CodeTables
 from beholder.recipes.sitting import Sitting
 from beholder.recipes.text_to_image.judge import ask, exchanged, looked_at
@@ -26,6 +25,7 @@ from beholder.tasks.captioned_pictures import USUAL, CaptionedPictures
 from beholder.tasks.provenance import describe_origin, write_picture
 from beholder.tokenizers.captioned import CaptionedConfig
 from beholder.train.loop import Stream
+from beholder.train.pace import Timed
 
 _NUM_SKETCHED, _NUM_EACH = 6, 4
 """Captions that are drawn on the way, and how often each."""

@@ -18,8 +18,7 @@ from beholder.models.clip import CLIP, CLIPConfig, ImageTowerConfig, TextTowerCo
 from beholder.models.vit import ViTConfig
 from beholder.objectives.contrastive import Contrastive
 from beholder.pretrained.huggingface.export import export_to_huggingface
-from beholder.recipes.adapt.pace import seconds_per_step
-from beholder.recipes.adapt.settings import parse_budget
+from beholder.recipes.budget import parse_budget
 from beholder.recipes.sitting import Sitting
 from beholder.recipes.text_to_image.material import Material
 from beholder.recipes.text_to_image.settings import TextToImageTraining
@@ -32,6 +31,7 @@ from beholder.tokenizers.captions import as_words
 from beholder.tokenizers.pixels import PixelConfig
 from beholder.tokenizers.text import Words
 from beholder.train.loop import Plan, train
+from beholder.train.pace import seconds_per_step
 from beholder.train.step import StepReport
 from beholder.trunk.attention import AttentionConfig
 from beholder.trunk.mask import MaskConfig

@@ -15,9 +15,7 @@ import numpy as np
 
 from beholder.config import from_json, to_json
 from beholder.pretrained.part_folder import Part
-from beholder.recipes.adapt.arrays import create_array
-from beholder.recipes.adapt.pace import Timed
-from beholder.recipes.adapt.settings import parse_budget
+from beholder.recipes.budget import parse_budget
 from beholder.recipes.coded_pictures import PLAIN, CodeTables, encode_once, look_plainly
 from beholder.recipes.over_codes import sit_over_codes
 from beholder.recipes.sitting import Sitting
@@ -29,11 +27,13 @@ from beholder.recipes.text_to_image.scorer import fit_scorer
 from beholder.recipes.text_to_image.settings import TextToImageTraining, check
 from beholder.recipes.text_to_image.stream import CaptionedStream
 from beholder.recipes.text_to_image.tell import Finished, tell
+from beholder.runtime.arrays import create_array
 from beholder.runtime.log import Log, counted, duration
 from beholder.runtime.seed import derive
 from beholder.tasks.captioned_pictures import CaptionedPictures
 from beholder.tasks.picture_codes import PictureCodes
 from beholder.tokenizers.captioned import config_of
+from beholder.train.pace import Timed
 
 _AT_ONCE = 64
 

@@ -12,7 +12,6 @@ import numpy as np
 from beholder.evaluate.report_drawing import headline, write_drawing_report
 from beholder.models.dalle import TextToImage
 from beholder.pretrained.part_folder import TEXT_TO_IMAGE, Part, save_part
-from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.code_training import costs_of, course
 from beholder.recipes.coded_pictures import PLAIN, CodeTables
 from beholder.recipes.results import begin_results, end_run
@@ -29,6 +28,7 @@ from beholder.runtime.log import energy
 from beholder.tasks.provenance import describe_origin, encode_picture
 from beholder.tasks.rerank import RERANKER
 from beholder.tasks.shared_space import SharedSpace
+from beholder.train.pace import Timed
 from beholder.version import VERSION
 
 _NUM_SHOWN = 16

@@ -14,9 +14,9 @@ from jaxtyping import Int, UInt8
 from beholder.data.annotate import ANNOTATIONS
 from beholder.data.decode import read_picture
 from beholder.data.stream import ImageStream
-from beholder.recipes.adapt.arrays import create_array
 from beholder.recipes.masks import WHERE, square_mask
 from beholder.recipes.tokenizer.sitting import Sitting
+from beholder.runtime.arrays import create_array
 from beholder.runtime.files import read_json, write_json
 from beholder.runtime.seed import derive, numpy_generator
 from beholder.tokenizers.pixels import PixelConfig, fit

@@ -18,17 +18,17 @@ from beholder.models.critic import PatchCritic
 from beholder.models.perceiver import Perceiver
 from beholder.objectives.reconstruction import Reconstruction
 from beholder.pretrained.catalogue import efficientnet_lite0
-from beholder.recipes.adapt.arrays import release_pages
-from beholder.recipes.adapt.pace import Timed, noise_pictures, seconds_per_step
-from beholder.recipes.adapt.settings import parse_budget
+from beholder.recipes.budget import parse_budget
 from beholder.recipes.tokenizer.drawn import SHARE, MixedStream
 from beholder.recipes.tokenizer.pictures import Pictures, room_for
 from beholder.recipes.tokenizer.sheets import sheet, write_picture
 from beholder.recipes.tokenizer.sitting import Sitting
 from beholder.recipes.trained_once import trained_once
+from beholder.runtime.arrays import release_pages
 from beholder.runtime.ledger import Ledger
 from beholder.runtime.seed import derive, seed_everything
 from beholder.train.loop import Plan, train
+from beholder.train.pace import Timed, noise_pictures, seconds_per_step
 from beholder.train.step import StepReport
 
 BATCH_SIZE = 32

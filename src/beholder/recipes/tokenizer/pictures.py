@@ -11,8 +11,8 @@ from jaxtyping import Bool, Int, UInt8
 from beholder.data.curate import Curation, curate
 from beholder.data.sources import Source, read_source
 from beholder.data.split import combine_groups, grouped_folds
-from beholder.recipes.adapt.cache import cache_pixels
 from beholder.recipes.masks import split_masks
+from beholder.recipes.pixel_cache import cache_pixels
 from beholder.recipes.tokenizer.drawn import FEWEST, SHARE, draw, kinds_of, masks_of, some
 from beholder.recipes.tokenizer.sitting import Sitting
 from beholder.runtime.log import counted

@@ -14,7 +14,6 @@ from typing import Any, Literal
 from beholder.config import to_json
 from beholder.data.decode import Limits
 from beholder.models.codec import CodecConfig
-from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.tokenizer.judge import judge
 from beholder.recipes.tokenizer.learn import learn, steps_for
 from beholder.recipes.tokenizer.pictures import read_pictures
@@ -25,6 +24,7 @@ from beholder.runtime.device import pick_device
 from beholder.runtime.files import refuse_inside
 from beholder.runtime.log import Log, duration
 from beholder.runtime.run_folder import RunFolder
+from beholder.train.pace import Timed
 
 
 def train_tokenizer(

@@ -10,7 +10,7 @@ from beholder.config import from_json, to_json
 from beholder.data.decode import Limits
 from beholder.models.codebook import CodebookConfig
 from beholder.models.codec import OWN_CODES, PRESETS, CodecConfig
-from beholder.recipes.adapt.settings import parse_budget
+from beholder.recipes.budget import parse_budget
 from beholder.types import UserError
 
 MOST_CODES = 65_536

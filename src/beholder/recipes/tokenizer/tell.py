@@ -12,7 +12,6 @@ from PIL import Image
 
 from beholder.evaluate.report_reconstruction import headline, write_reconstruction_report
 from beholder.pretrained.part_folder import CODEC, save_part
-from beholder.recipes.adapt.pace import Timed
 from beholder.recipes.results import begin_results, end_run
 from beholder.recipes.spoken import spoken
 from beholder.recipes.tokenizer.judge import Judged
@@ -23,6 +22,7 @@ from beholder.recipes.tokenizer.sitting import Sitting
 from beholder.runtime.energy import Cost
 from beholder.runtime.files import told_kindly
 from beholder.runtime.log import energy
+from beholder.train.pace import Timed
 from beholder.version import VERSION
 
 _NUM_SHOWN = 12

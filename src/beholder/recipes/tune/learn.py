@@ -12,7 +12,6 @@ from beholder.data.augment import AugmentConfig
 from beholder.data.pairs import SharedTextStream
 from beholder.data.stream import ImageStream
 from beholder.objectives.contrastive import Contrastive, ContrastiveConfig
-from beholder.recipes.adapt.pace import seconds_per_step
 from beholder.recipes.tune.session import Session
 from beholder.recipes.tune.sets import Asked, side_of
 from beholder.recipes.tune.tunable import Tunable
@@ -22,6 +21,7 @@ from beholder.runtime.seed import derive
 from beholder.tasks.shared_space import SharedSpace
 from beholder.tokenizers.pixels import PixelConfig
 from beholder.train.loop import Plan, train
+from beholder.train.pace import seconds_per_step
 from beholder.train.step import Diverged, StepReport
 
 BATCH_SIZE = 32

@@ -11,9 +11,9 @@ from jaxtyping import Int, UInt8
 
 from beholder.data.pairs import TextRows
 from beholder.data.parallel import decoded
-from beholder.recipes.adapt.arrays import create_array, release_pages
 from beholder.recipes.pair_source import FEWEST, PairSource, Part, digest_of, read_pairs, text_of
 from beholder.recipes.tune.session import Session
+from beholder.runtime.arrays import create_array, release_pages
 from beholder.runtime.files import read_json, write_json
 from beholder.runtime.log import Log
 from beholder.runtime.seed import numpy_generator

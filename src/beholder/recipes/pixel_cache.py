@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from beholder.data.decode import Limits
 from beholder.data.parallel import decoded
-from beholder.recipes.adapt.arrays import create_array, release_pages
+from beholder.runtime.arrays import create_array, release_pages
 from beholder.runtime.files import read_json, write_json
 from beholder.runtime.log import Log
 from beholder.tokenizers.pixels import PixelConfig, target

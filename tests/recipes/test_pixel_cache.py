@@ -13,9 +13,9 @@ from pictures import draw, write_classes
 from PIL import Image
 
 from beholder.data.decode import Limits
-from beholder.recipes.adapt import cache
-from beholder.recipes.adapt.arrays import create_array, open_array
-from beholder.recipes.adapt.cache import cache_pixels
+from beholder.recipes import pixel_cache
+from beholder.recipes.pixel_cache import cache_pixels
+from beholder.runtime.arrays import create_array, open_array
 from beholder.runtime.log import Log
 from beholder.tokenizers.pixels import PixelConfig, fit
 from beholder.types import Sample, UserError
@@ -64,7 +64,7 @@ def assert_near(row: np.ndarray, right: np.ndarray) -> None:
 def test_an_interrupted_cache_is_made_anew_and_equals_a_fresh_one(
     samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fresh, own, num_resized = np.array(cached(samples, tmp_path / "fresh")), cache.shrink, []
+    fresh, own, num_resized = np.array(cached(samples, tmp_path / "fresh")), pixel_cache.shrink, []
 
     def interrupt(image: np.ndarray, how: PixelConfig, side: int) -> np.ndarray:
         num_resized.append(1)
@@ -73,7 +73,7 @@ def test_an_interrupted_cache_is_made_anew_and_equals_a_fresh_one(
         return own(image, how, side)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(cache, "shrink", interrupt)
+        patch.setattr(pixel_cache, "shrink", interrupt)
         cached(samples, tmp_path / "cut")
     np.testing.assert_array_equal(cached(samples, tmp_path / "cut"), fresh)
 

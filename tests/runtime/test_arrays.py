@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from beholder.recipes.adapt.arrays import create_array, open_array, release_pages
+from beholder.runtime.arrays import create_array, open_array, release_pages
 
 
 def mapped_bytes() -> int:
