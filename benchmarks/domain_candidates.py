@@ -18,6 +18,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from domain_peer import METHODS as PEER_METHODS
+from domain_peer import pretrained_by_peer
+from domain_tokens import MapReader, teach_reader, tokens_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -42,15 +45,10 @@ from beholder.recipes.pixel_cache import cache_pixels
 from beholder.recipes.tokenizer.run import train_tokenizer
 from beholder.runtime.seed import derive, seed_everything
 from beholder.tasks.visual_sentences import open_sentences
-from beholder.tokenizers.pixels import normalise, resize, to_batch
+from beholder.tokenizers.pixels import normalise
 from beholder.train.loop import Plan, train
 from beholder.train.pace import seconds_per_step
-from beholder.train.schedule import warmup_cosine
-from beholder.trunk.attention import AttentionConfig
 from beholder.trunk.lowrank import attach_low_rank, merge_low_rank
-from beholder.trunk.mask import MaskConfig
-from beholder.trunk.position import sine_positions
-from beholder.trunk.transformer import Transformer, TransformerConfig
 from beholder.types import Batch, Losses
 
 SHARES_OF_WEIGHTS = (0.3, 0.5, 0.7)
@@ -59,7 +57,6 @@ RANKS, LOW_RANK_RATE = (4, 16), 1e-3
 OWN_CLASS_RATES = (5e-5, 2e-4)
 STUDENT_SIDE, STUDENT_RATE = 96, 1e-3
 _VIEW, _CACHED, _BATCH, _NUM_TIMED = 112, 144, 32, 4
-_MAP_SIDE, _HIDDEN_SHARE, _TOKEN_BATCH, _TOKEN_RATE = 7, 0.5, 64, 1e-3
 
 
 @dataclass(frozen=True)
@@ -140,11 +137,11 @@ def by_tokens(session: Session, domain: Domain, generic: nn.Module, seconds: flo
     spent = time.process_time() - begun
     for name, is_causal in (("next-token", True), ("masked-tokens", False)):
         seed_everything(session.config.seed, name)
-        reader = _MapReader(maps, is_causal)
-        steps, trained = _teach_reader(reader, maps, max(seconds - spent, 1.0), session.config.seed)
+        reader = MapReader(maps, is_causal)
+        steps, trained = teach_reader(reader, maps, max(seconds - spent, 1.0), session.config.seed)
         story = {"objective": name, "steps": steps, "num_images": len(maps), "cpu_seconds": spent + trained}
 
-        def look(images: Sequence[np.ndarray], reader: _MapReader = reader) -> tuple[np.ndarray, np.ndarray]:
+        def look(images: Sequence[np.ndarray], reader: MapReader = reader) -> tuple[np.ndarray, np.ndarray]:
             with torch.inference_mode():
                 states = reader.states(tokens_of(frozen, images, session))
                 rows = torch.cat([part for one in states for part in (one.mean(1), one.std(1))], 1)
@@ -205,6 +202,16 @@ def by_sentences(
     yield Variant("visual-sentences", sentences.look, sentences.side, story)
 
 
+def by_peer(method: str) -> Make:
+    """lightly-train, from the same weights on."""
+
+    def make(session: Session, domain: Domain, generic: nn.Module, seconds: float, _: Features) -> Iterator[Variant]:
+        backbone, story = pretrained_by_peer(method, session, domain, generic, seconds, view=_VIEW, batch=_BATCH)
+        yield _of_backbone(f"lightly-train-{method}", session, backbone, story)
+
+    return make
+
+
 CANDIDATES: dict[str, Make] = {
     "teacher": by_teacher,
     "teacher-pulled": by_pulled_teacher,
@@ -214,6 +221,7 @@ CANDIDATES: dict[str, Make] = {
     "tokens": by_tokens,
     "distilled": by_student,
     "visual-sentences": by_sentences,
+    **{f"lightly-train-{method}": by_peer(method) for method in PEER_METHODS},
 }
 
 
@@ -232,72 +240,6 @@ class _Foretelling(nn.Module):
 
     def after_step(self, model: Any, progress: float) -> None:
         pass
-
-
-class _MapReader(nn.Module):
-    """Tokens of an image in reading order, each in units of its spread, to states and to what each foretells."""
-
-    def __init__(self, maps: Tensor, is_causal: bool, width: int = 192, depth: int = 4) -> None:
-        super().__init__()
-        num_values = maps.shape[2]
-        self.register_buffer("mean", maps.mean((0, 1)))
-        self.register_buffer("spread", maps.std((0, 1)) + 1e-6)
-        self.register_buffer("places", sine_positions(_MAP_SIDE, _MAP_SIDE, width))
-        self.mean: Tensor
-        self.spread: Tensor
-        self.places: Tensor
-        self.inward, self.outward = nn.Linear(num_values, width), nn.Linear(width, num_values)
-        self.hidden = nn.Parameter(torch.zeros(width))
-        self.trunk = Transformer(TransformerConfig(width, depth, AttentionConfig(3), mask=MaskConfig(is_causal)))
-        self.is_causal = is_causal
-
-    def states(self, maps: Tensor, is_hidden: Tensor | None = None) -> tuple[Tensor, ...]:
-        """After half of the blocks and after all, B T D each."""
-        tokens = self.inward((maps - self.mean) / self.spread)
-        if is_hidden is not None:
-            tokens = torch.where(is_hidden[..., None], self.hidden, tokens)
-        return self.trunk(tokens + self.places, taps=(len(self.trunk.blocks) // 2,))
-
-    def loss(self, maps: Tensor, generator: torch.Generator) -> Tensor:
-        right = (maps - self.mean) / self.spread
-        if self.is_causal:
-            return F.smooth_l1_loss(self.outward(self.states(maps)[-1])[:, :-1], right[:, 1:])
-        is_hidden = torch.rand(maps.shape[:2], generator=generator) < _HIDDEN_SHARE
-        return F.smooth_l1_loss(self.outward(self.states(maps, is_hidden)[-1])[is_hidden], right[is_hidden])
-
-
-def _teach_reader(reader: _MapReader, maps: Tensor, seconds: float, seed: int) -> tuple[int, float]:
-    """Steps taken, and CPU seconds."""
-    generator = torch.Generator().manual_seed(derive(seed, "reader"))
-    optimizer = torch.optim.AdamW(reader.parameters(), lr=_TOKEN_RATE, weight_decay=0.05, betas=(0.9, 0.95))
-
-    def step() -> None:
-        rows = torch.randint(len(maps), (min(_TOKEN_BATCH, len(maps)),), generator=generator)
-        optimizer.zero_grad()
-        reader.loss(maps[rows], generator).backward()
-        nn.utils.clip_grad_norm_(reader.parameters(), 1.0)
-        optimizer.step()
-
-    begun = time.process_time()
-    optimizer.param_groups[0]["lr"] = 0.0
-    for _ in range(3):
-        step()
-    steps = max(1, int(seconds / ((time.process_time() - begun) / 3)))
-    begun = time.process_time()
-    for number in range(steps):
-        optimizer.param_groups[0]["lr"] = _TOKEN_RATE * warmup_cosine(number, steps, max(1, steps // 10), 0.01)
-        step()
-    reader.eval()
-    return steps, time.process_time() - begun
-
-
-@torch.inference_mode()
-def tokens_of(frozen: nn.Module, images: Sequence[np.ndarray], session: Session) -> Tensor:
-    """The two coarser maps of squares, B 49 C."""
-    side = session.config.resolutions[0]
-    outputs = frozen(normalise(to_batch([resize(image, side) for image in images]), session.pixels))
-    maps = [F.adaptive_avg_pool2d(one.float(), _MAP_SIDE) for one in outputs.maps[1:]]
-    return torch.cat(maps, 1).flatten(2).transpose(1, 2).clone()
 
 
 def _of_backbone(

@@ -1,0 +1,75 @@
+"""Candidates of `domain_full.py` that lightly-train pretrains: the same network and first weights, images, picture
+size, batch and CPU seconds of one thread as ours, its own methods, augmentations, optimizers and schedules.
+
+    LIGHTLY_TRAIN=PEER/bin/python python benchmarks/domain_full.py run --set elpv --candidate lightly-train-simclr \\
+        --variant lightly-train-simclr --out full
+
+lightly-train (0.18, with torchvision and jaxtyping) lives in an environment of its own, whose Python the variable
+names. Its imports are not counted, nor the few steps by which it is timed. Its methods dinov2 and dinov31 want a
+transformer, distillation a teacher that has to be downloaded: these are not compared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import nn
+
+from beholder.checkpoint.files import load_tensors, save_tensors
+from beholder.config import to_json
+from beholder.data.parallel import decoded
+from beholder.models.conv import EfficientNetLite
+from beholder.recipes.adapt.domain import Domain
+from beholder.recipes.adapt.session import Session
+from beholder.runtime.files import read_json
+
+METHODS = {
+    "simclr": {},
+    "dino": {"local_view": None},  # six more views of 96 pixels would leave a third of the steps
+}
+PEER = Path(__file__).parent / "lightly_train_peer.py"
+
+
+def pretrained_by_peer(
+    method: str, session: Session, domain: Domain, generic: nn.Module, seconds: float, *, view: int, batch: int
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The network after so many CPU seconds of the peer's method, and what it took."""
+    python = os.environ.get("LIGHTLY_TRAIN")
+    if python is None:
+        sys.exit("LIGHTLY_TRAIN is not set; name the Python of lightly-train's environment.")
+    assert isinstance(generic, EfficientNetLite)
+    folder = session.run.scratch(f"lightly-train-{method}")
+    photos = write_photos(session, domain, folder / "photos")
+    start, end, story = folder / "start.safetensors", folder / "end.safetensors", folder / "story.json"
+    save_tensors(start, generic.state_dict())
+    asked = {
+        "method": method, "photos": str(photos), "config": to_json(generic.config), "start": str(start),
+        "end": str(end), "story": str(story), "out": str(folder / "out"), "seconds": seconds, "batch": batch,
+        "seed": session.config.seed, "transform": {"image_size": [view, view], **METHODS[method]},
+    }  # fmt: skip
+    if not story.exists():
+        source = str(Path(__file__).parent.parent / "src")
+        told = {**os.environ, "PYTHONPATH": source, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+        done = subprocess.run([python, str(PEER)], input=json.dumps(asked), text=True, env=told, capture_output=True)
+        if done.returncode:
+            sys.exit(f"lightly-train failed:\n{done.stderr[-3000:]}")
+    backbone = EfficientNetLite(generic.config)
+    backbone.load_state_dict(load_tensors(end))
+    return backbone, {**read_json(story), "num_images": len(domain.training_images(0))}
+
+
+def write_photos(session: Session, domain: Domain, folder: Path) -> Path:
+    """What may be learned from, as PNG files."""
+    folder.mkdir(exist_ok=True)
+    samples = [domain.samples[index] for index in domain.training_images(0)]
+    for number, image in enumerate(decoded(samples, session.limits, 1)):
+        path = folder / f"{number:05d}.png"
+        if not path.exists():
+            Image.fromarray(image).save(path)
+    return folder
