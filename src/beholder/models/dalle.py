@@ -86,6 +86,11 @@ class CausalDrawer(nn.Module):
         initialise_tables(self)
 
     @property
+    def code_table(self) -> nn.Embedding:
+        """Whose first rows are the codes."""
+        return self.gpt.embed.tokens
+
+    @property
     def longest(self) -> int:
         """Tokens that the model can read."""
         return self.config.length
@@ -131,6 +136,11 @@ class EncoderDecoder(nn.Module):
         self.places = Places(config.longest_caption, config.grid, width)
         initialise_language(self)
         initialise_tables(self)
+
+    @property
+    def code_table(self) -> nn.Embedding:
+        """Whose first rows are the codes."""
+        return self.tokens
 
     @property
     def longest(self) -> int:

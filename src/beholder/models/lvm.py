@@ -88,6 +88,11 @@ class LVM(nn.Module):
         initialise_tables(self)
 
     @property
+    def code_table(self) -> nn.Embedding:
+        """Whose first rows are the codes."""
+        return self.gpt.embed.tokens
+
+    @property
     def longest(self) -> int:
         """Tokens that the model can read."""
         return self.config.context_length

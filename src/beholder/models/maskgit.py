@@ -76,6 +76,11 @@ class MaskGIT(nn.Module):
         initialise_tables(self)
 
     @property
+    def code_table(self) -> nn.Embedding:
+        """Whose first rows are the codes."""
+        return self.codes
+
+    @property
     def hidden(self) -> int:
         """The token in the place of a code that is to be told."""
         return self.config.num_codes

@@ -19,11 +19,13 @@ from beholder.runtime.energy import Cost
 from beholder.runtime.ledger import Ledger
 from beholder.runtime.memory import in_memory
 from beholder.runtime.run_folder import RunFolder
-from beholder.runtime.seed import derive
+from beholder.runtime.seed import derive, seed_everything
+from beholder.tasks.picture_codes import PictureCodes
 from beholder.train.best import KeepBest
 from beholder.train.loop import Plan, Probe, train
 from beholder.train.pace import Timed, seconds_per_step
 from beholder.train.step import StepReport
+from beholder.trunk.init import initialise_like
 
 TRAINING = "training"
 """The stage of a run that trains one model."""
@@ -47,6 +49,12 @@ class CodeTraining(Protocol):
 
     @property
     def lr(self) -> float: ...
+
+
+def begin_with_codes(model: Any, pictures: PictureCodes, seed: int) -> None:
+    """Let the fresh model's table of codes know what the codec's codes look like."""
+    seed_everything(seed, "codes")
+    initialise_like(model.code_table, pictures.points.cpu())
 
 
 def steps_for(

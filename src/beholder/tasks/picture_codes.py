@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
 
 from beholder.models.codec import ImageCodec
 from beholder.pretrained.part_folder import Part
@@ -28,6 +29,11 @@ class PictureCodes:
         self.grid = (places, places)
         self.num_codes = codec.model.num_codes
         self._pixels = PixelConfig(self.side, fit="shortest", crop=self.side)
+
+    @property
+    def points(self) -> Float[Tensor, "K d"]:
+        """What each code stands for, as the codec's decoder reads it."""
+        return self.codec.codebook.embed(torch.arange(self.num_codes, device=self.device)).detach()
 
     def square(self, image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "S S 3"]:
         """The middle of the picture: its shorter side becomes the codec's, what is longer is cut."""

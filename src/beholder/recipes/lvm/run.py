@@ -16,6 +16,7 @@ from beholder.config import from_json, to_json
 from beholder.models.lvm import TRUNKS
 from beholder.pretrained.part_folder import Part
 from beholder.recipes.budget import parse_budget
+from beholder.recipes.code_training import begin_with_codes
 from beholder.recipes.lvm.codes import encode_all
 from beholder.recipes.lvm.fit import build_model, fit, steps_for
 from beholder.recipes.lvm.judge import judge
@@ -88,6 +89,7 @@ def _run(sitting: Sitting[LVMTraining], codec: Part, asked: dict[str, Any]) -> d
         tables = encode_all(sitting, material, pictures)
     stream = SentenceStream(material, tables, grammar, settings, derive(seed, "stream"))
     model = build_model(TRUNKS[settings.size], settings.num_pictures, grammar, seed)
+    begin_with_codes(model, pictures, seed)
     timed = Timed(**run.resolve("timed", lambda: to_json(steps_for(settings, model, stream, device))))
     log.stage(
         "Estimate",

@@ -13,6 +13,7 @@ from typing import Any
 from beholder.config import from_json, to_json
 from beholder.pretrained.part_folder import Part
 from beholder.recipes.budget import parse_budget
+from beholder.recipes.code_training import begin_with_codes
 from beholder.recipes.coded_pictures import PLAIN, encode_once, look_plainly
 from beholder.recipes.masked.fit import build_model, fit, steps_for, stream_of
 from beholder.recipes.masked.holes import put_holes
@@ -71,6 +72,7 @@ def _run(sitting: Sitting[MaskedTraining], codec: Part, asked: dict[str, Any]) -
         look = look_plainly(material.collection, pictures, sitting.limits)
         tables = encode_once(sitting, pictures, look, [PLAIN], count)
     model = build_model(settings, material, pictures, seed)
+    begin_with_codes(model, pictures, seed)
 
     def stream(batch_size: int) -> Any:
         return stream_of(sitting, material, tables, batch_size)

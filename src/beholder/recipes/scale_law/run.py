@@ -19,7 +19,7 @@ from beholder.config import from_json, to_json
 from beholder.objectives.next_token import NextToken
 from beholder.pretrained.part_folder import Part
 from beholder.recipes.budget import Budget, parse_budget
-from beholder.recipes.code_training import fit_stage, plan_for
+from beholder.recipes.code_training import begin_with_codes, fit_stage, plan_for
 from beholder.recipes.lvm.codes import encode_all
 from beholder.recipes.lvm.material import gather
 from beholder.recipes.lvm.settings import LVMTraining, parse_tasks
@@ -116,6 +116,7 @@ def _run(
     losses = {}
     for member in members:
         speaker = VisualSentences(member.build(settings.num_pictures, grammar), pictures, grammar, device)
+        begin_with_codes(speaker.model, pictures, member.seed)
         plan = plan_for(member.lr, timed["steps"], derive(member.seed, "train"))
         losses[member.name] = measure(sitting, member, speaker, stream, plan, held_out)
     return tell(sitting, settings, asked, Finished(material, members, losses, timed, counted, len(held_out.sentences)))

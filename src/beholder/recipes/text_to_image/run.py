@@ -16,6 +16,7 @@ import numpy as np
 from beholder.config import from_json, to_json
 from beholder.pretrained.part_folder import Part
 from beholder.recipes.budget import parse_budget
+from beholder.recipes.code_training import begin_with_codes
 from beholder.recipes.coded_pictures import PLAIN, CodeTables, encode_once, look_plainly
 from beholder.recipes.over_codes import sit_over_codes
 from beholder.recipes.sitting import Sitting
@@ -86,6 +87,7 @@ def _run(sitting: Sitting[TextToImageTraining], codec: Part, asked: dict[str, An
     grammar = config_of(captions, pictures.num_codes, pictures.grid)
     stream = CaptionedStream(material, tables, grammar, settings, settings.batch_size, derive(seed, "stream"))
     model = build_model(settings, grammar, seed)
+    begin_with_codes(model, pictures, seed)
     timed = Timed(**run.resolve("timed", lambda: to_json(steps_for(sitting, model, stream))))
     more = f", and {settings.reranker_share:.0%} more for the reranker" if settings.reranker_share else ""
     log.stage(
