@@ -11,6 +11,7 @@ from torch import nn
 from beholder.models.dalle import Form, TextToImageConfig, build_text_to_image
 from beholder.models.lvm import LVM, LVMConfig
 from beholder.models.maskgit import MaskGIT, MaskGITConfig
+from beholder.trunk.init import initialise_like
 
 NUM_CODES, GRID, NUM_PLACES = 512, (4, 4), 16
 
@@ -61,3 +62,17 @@ def scores_of_codes(model: nn.Module) -> torch.Tensor:
     """Of the last place, with codes before it."""
     read = torch.arange(3 + 1 + NUM_PLACES if not isinstance(model, MaskGIT) else NUM_PLACES)[None]
     return model.eval()(read)[0, -1, :NUM_CODES]
+
+
+def test_near_points_have_near_rows_and_no_two_are_the_same() -> None:
+    torch.manual_seed(0)
+    points = torch.randn(40, 8).repeat_interleave(2, dim=0)  # twins
+    table = nn.Embedding(90, 128)
+    others = table.weight[80:].detach().clone()
+    initialise_like(table, points)
+    rows = nn.functional.normalize(table.weight[:80].detach(), dim=1)
+    likeness = rows @ rows.T
+    twins = likeness[torch.arange(0, 80, 2), torch.arange(1, 80, 2)]
+    assert 0.2 < float(twins.min()) and float(twins.max()) < 0.8
+    assert abs(float(likeness[~torch.eye(80, dtype=torch.bool)].mean())) < 0.1
+    assert torch.equal(table.weight[80:], others)
