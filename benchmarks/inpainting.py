@@ -39,6 +39,7 @@ from beholder.metrics.pictures import frechet_distance
 from beholder.models.lvm import LVM, LVMConfig, llama_trunk
 from beholder.objectives.next_token import NextToken
 from beholder.pretrained.part_folder import MASKED, open_part
+from beholder.recipes.code_training import begin_with_codes
 from beholder.recipes.coded_pictures import PLAIN, CodeTables, encode_once, look_plainly
 from beholder.recipes.masked.holes import HoledPictures, put_holes
 from beholder.recipes.masked.material import Material, gather
@@ -135,6 +136,7 @@ def decoding(
     torch.manual_seed(asked.seed)
     shape = llama_trunk(trunk.width, trunk.depth, trunk.attention.num_heads)
     causal = LVM(LVMConfig(grammar.num_codes, grammar.grid, grammar.vocabulary_size, grammar.length(1), trunk=shape))
+    begin_with_codes(causal, painter.pictures, asked.seed)
     stream = Sentences(CodeStream(material, tables, settings.batch_size, asked.seed), grammar)
     num_steps = asked.causal_steps
     plan = Plan(num_steps, settings.lr, max(1, num_steps // 20), checkpoint_every_seconds=1e9, seed=asked.seed)

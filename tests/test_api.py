@@ -59,37 +59,34 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> list[
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
+def loads_none_of(heavy: str, code: str) -> None:
+    """In a Python of its own."""
+    check = f"import sys\n{code}\nassert not (loaded := set({heavy.split()}) & set(sys.modules)), loaded"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 class TestNames:
     def test_importing_the_package_loads_nothing_heavy(self) -> None:
-        code = (
-            "import sys, beholder; beholder.__version__; dir(beholder)\n"
+        loads_none_of(
+            "torch numpy scipy sklearn PIL rich cyclopts safetensors",
+            "import beholder; beholder.__version__; dir(beholder)\n"
             "own = [name for name in sys.modules if name.startswith('beholder.') and name != 'beholder.version']\n"
             "assert not own, own\n"
-            "assert issubclass(beholder.UserError, ValueError); beholder.Answer\n"
-            "heavy = {'torch', 'numpy', 'scipy', 'sklearn', 'PIL', 'rich', 'cyclopts', 'safetensors'}\n"
-            "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+            "assert issubclass(beholder.UserError, ValueError); beholder.Answer",
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
 
     def test_asking_a_finished_model_loads_no_library_of_training(self) -> None:
-        code = (
-            "import sys, beholder.pretrained.load, beholder.tasks.classify, beholder.tasks.talk\n"
-            "heavy = {'sklearn', 'pandas', 'torch._dynamo', 'transformers', 'fastapi'}\n"
-            "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+        loads_none_of(
+            "sklearn pandas torch._dynamo transformers fastapi",
+            "import beholder.pretrained.load, beholder.tasks.classify, beholder.tasks.talk",
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
 
     def test_recipes_of_picture_codes_load_no_library_of_adapt(self) -> None:
-        code = (
-            "import sys\n"
-            "from beholder.recipes import lvm, masked, text_to_image, tokenizer\n"
-            "heavy = {'sklearn', 'scipy.stats', 'pandas', 'torch._dynamo', 'transformers'}\n"
-            "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+        loads_none_of(
+            "sklearn scipy.stats pandas torch._dynamo transformers",
+            "from beholder.recipes import lvm, masked, text_to_image, tokenizer",
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
 
     def test_every_name_is_listed_and_there(self) -> None:
         assert dir(beholder) == sorted(beholder.__all__)

@@ -11,6 +11,9 @@ from typing import Any, Protocol, runtime_checkable
 from torch import nn
 
 from beholder.data.stream import Stream
+from beholder.models.dalle import TextToImage
+from beholder.models.lvm import LVM
+from beholder.models.maskgit import MaskGIT
 from beholder.recipes.budget import parse_budget
 from beholder.recipes.sitting import Sitting
 from beholder.recipes.trained_once import trained_once
@@ -51,7 +54,7 @@ class CodeTraining(Protocol):
     def lr(self) -> float: ...
 
 
-def begin_with_codes(model: Any, pictures: PictureCodes, seed: int) -> None:
+def begin_with_codes(model: LVM | MaskGIT | TextToImage, pictures: PictureCodes, seed: int) -> None:
     """Let the fresh model's table of codes know what the codec's codes look like."""
     seed_everything(seed, "codes")
     initialise_like(model.code_table, pictures.points.cpu())

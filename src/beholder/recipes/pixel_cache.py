@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,17 +35,25 @@ def cache_pixels(
     again must keep its proportions.
     """
     how = PixelConfig(size, fit="shortest", crop=size) if is_cropped else PixelConfig(size)
+    squares = (shrink(image, how, size) for image in decoded(samples, limits, num_workers, at_least=size))
+    return squares_once(squares, len(samples), size, folder, log, "Cache")
+
+
+def squares_once(
+    squares: Iterable[UInt8[np.ndarray, "3 side side"]], count: int, side: int, folder: Path, log: Log, title: str
+) -> UInt8[np.ndarray, "count 3 side side"]:
+    """The squares, mapped from one file; asked for where the folder does not hold all of them yet."""
     path, mark = folder / "pixels.npy", folder / "done.json"
     if not mark.exists():
-        array = create_array(path, np.uint8, (len(samples), 3, size, size))
-        with log.progress("Cache", len(samples)) as advance:
-            for row, image in enumerate(decoded(samples, limits, num_workers, at_least=size)):
-                array[row] = shrink(image, how, size)
+        array = create_array(path, np.uint8, (count, 3, side, side))
+        with log.progress(title, count) as advance:
+            for row, square in enumerate(squares):
+                array[row] = square
                 advance()
         array.flush()
         release_pages(array)
-        write_json(mark, len(samples))
-    assert read_json(mark) == len(samples)
+        write_json(mark, count)
+    assert read_json(mark) == count
     return np.load(path, mmap_mode="r")
 
 

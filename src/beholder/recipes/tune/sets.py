@@ -12,9 +12,8 @@ from jaxtyping import Int, UInt8
 from beholder.data.pairs import TextRows
 from beholder.data.parallel import decoded
 from beholder.recipes.pair_source import FEWEST, PairSource, Part, digest_of, read_pairs, text_of
+from beholder.recipes.pixel_cache import squares_once
 from beholder.recipes.tune.session import Session
-from beholder.runtime.arrays import create_array, release_pages
-from beholder.runtime.files import read_json, write_json
 from beholder.runtime.log import Log
 from beholder.runtime.seed import numpy_generator
 from beholder.tasks.shared_space import SharedSpace
@@ -149,18 +148,11 @@ def cache_fitted(
 ) -> UInt8[np.ndarray, "n 3 H W"]:
     """The squares that the model sees, as bytes, mapped from one file; made once, then only opened."""
     folder, side = session.run.scratch(name), side_of(pixels)
-    path, mark = folder / "pixels.npy", folder / "done.json"
-    if not mark.exists():
-        array = create_array(path, np.uint8, (len(samples), 3, side, side))
-        with session.log.progress("Decode", len(samples)) as advance:
-            for row, image in enumerate(decoded(samples, session.limits, session.device.num_threads)):
-                array[row] = np.rint(fit(image, pixels)).astype(np.uint8).transpose(2, 0, 1)
-                advance()
-        array.flush()
-        release_pages(array)
-        write_json(mark, len(samples))
-    assert read_json(mark) == len(samples)
-    return np.load(path, mmap_mode="r")
+    squares = (
+        np.rint(fit(image, pixels)).astype(np.uint8).transpose(2, 0, 1)
+        for image in decoded(samples, session.limits, session.device.num_threads)
+    )
+    return squares_once(squares, len(samples), side, folder, session.log, "Decode")
 
 
 def _sentence(source: PairSource) -> str:
