@@ -185,7 +185,7 @@ class TestPictures:
     def test_a_prompt_is_drawn_the_same_each_time(self, client: Any) -> None:
         told = [
             client.images.generate(model="drawer", prompt="a red block", n=2, extra_body={"seed": seed}).data
-            for seed in (1, 1, 2)
+            for seed in (1, 1, 101)
         ]
         files = [[one.b64_json for one in listed] for listed in told]
         assert files[0] == files[1] != files[2] and len(files[0]) == 2
