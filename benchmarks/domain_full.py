@@ -1,13 +1,13 @@
 """The full run of research/PROTOCOL.md for candidates that passed the screening, and its table.
 
     python benchmarks/domain_full.py run --set elpv --candidate teacher-pulled --variant teacher-pulled-0.5 --out full
-    python benchmarks/domain_full.py table --out full
+    python benchmarks/domain_full.py table --out full [--folds 0 --seeds 0]
 
 Four grouped folds, three pretraining seeds, five label seeds, 5, 10, 25 and 100 % of the labels, `adapt`'s spaces
 (three resolutions, 256 principal components) and readout for all arms. A fold and a seed are a piece: a piece that is
 done leaves its predictions in `--out` and research/runs/full-SET-VARIANT-WAY-FOLD-SEED.json, and is not made again, so
 that the run may be stopped at any time. `table` redraws test groups within folds, pretraining seeds and label seeds
-2,000 times.
+2,000 times. What was run on some folds and seeds alone is compared there: with others that were run on more, too.
 """
 
 from __future__ import annotations
@@ -49,10 +49,12 @@ def main() -> None:
     parser.add_argument("--way", choices=("instead", "beside"), default="instead", help="of the generic features")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--seconds", type=float, default=300.0, help="of pretraining, on one thread")
+    parser.add_argument("--folds", type=int, nargs="+", default=list(range(NUM_FOLDS)), help="that the table reads")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(NUM_SEEDS)), help="of pretraining, likewise")
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
     if asked.what == "table":
-        for row in table(asked.out):
+        for row in table(asked.out, asked.folds, asked.seeds):
             print(row)
     elif not (asked.set and asked.candidate and asked.variant):
         sys.exit("run needs --set, --candidate and --variant")
@@ -134,19 +136,18 @@ def keep(asked: argparse.Namespace, fold: int, seed: int, told: dict[str, Any]) 
     print(f"{asked.set:20} {asked.variant} {asked.way}, fold {fold}, seed {seed}: {few:.2f}", flush=True)
 
 
-def table(out: Path) -> Iterator[str]:
+def table(out: Path, folds: list[int], seeds: list[int]) -> Iterator[str]:
     """A line for each set and candidate that is whole: scores by fraction, and the difference with its intervals."""
     for folder in sorted(path for path in out.iterdir() if path.is_dir()):
-        names = {path.name.rpartition("-")[0] for path in folder.glob("fold-0/*-0.npz")}
+        names = {path.name.rpartition("-")[0] for path in folder.glob("fold-*/*-*.npz")}
         for name in sorted(names):
-            files = [[folder / f"fold-{fold}" / f"{name}-{seed}.npz" for seed in range(NUM_SEEDS)]
-                     for fold in range(NUM_FOLDS)]  # fmt: skip
+            files = [[folder / f"fold-{fold}" / f"{name}-{seed}.npz" for seed in seeds] for fold in folds]
             missing = sum(not path.exists() for row in files for path in row)
             if missing:
-                yield f"{folder.name} {name}: {missing} of {NUM_FOLDS * NUM_SEEDS} pieces are missing"
+                yield f"{folder.name} {name}: {missing} of {len(folds) * len(seeds)} pieces are missing"
                 continue
-            strong = [np.load(folder / f"fold-{fold}" / f"{STRONG}.npz") for fold in range(NUM_FOLDS)]
-            last = [np.load(folder / f"fold-{fold}" / f"{LAST}.npz") for fold in range(NUM_FOLDS)]
+            strong = [np.load(folder / f"fold-{fold}" / f"{STRONG}.npz") for fold in folds]
+            last = [np.load(folder / f"fold-{fold}" / f"{LAST}.npz") for fold in folds]
             yield from compare(folder.name, name, strong, last, [[np.load(path) for path in row] for row in files])
 
 
@@ -163,16 +164,16 @@ def compare(title: str, name: str, strong: list[Any], last: list[Any], adapted: 
     few = np.zeros(NUM_DRAWS)
     catch_up = np.zeros(NUM_DRAWS)
     for fold, (one, row) in enumerate(zip(strong, adapted, strict=True)):
-        seeds = generator.integers(0, NUM_SEEDS, (NUM_DRAWS, NUM_SEEDS))
+        seeds = generator.integers(0, len(row), (NUM_DRAWS, len(row)))
         label_seeds = generator.integers(0, NUM_LABEL_SEEDS, (NUM_DRAWS, NUM_LABEL_SEEDS))
         for fraction in FRACTIONS[:FEW]:
             base = np.stack([score(one, fraction, seed, weights[fold]) for seed in range(NUM_LABEL_SEEDS)])
             own = np.stack([[score(two, fraction, seed, weights[fold]) for seed in range(NUM_LABEL_SEEDS)]
                             for two in row])  # fmt: skip
-            few += drawn_mean(own - base, seeds, label_seeds) / (NUM_FOLDS * FEW)
+            few += drawn_mean(own - base, seeds, label_seeds) / (len(strong) * FEW)
             if fraction == FRACTIONS[FEW - 1]:
                 whole = score(one, 1.0, 0, weights[fold])
-                catch_up += drawn_mean(own - whole, seeds, label_seeds) / NUM_FOLDS
+                catch_up += drawn_mean(own - whole, seeds, label_seeds) / len(strong)
     point = 100 * float((lines[name] - lines[STRONG])[:FEW].mean())
     yield f"{title:20} difference {point:+.2f} points; 95 % {told(few, 95)}; 99.5 % {told(few, 99.5)}"
     point = 100 * float(lines[name][FEW - 1, 0] - lines[STRONG][FEW, 0])
