@@ -16,12 +16,13 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from domain_candidates import CANDIDATES
-from domain_sets import NUM_FOLDS, SETS, opened, outer_folds
+from domain_sets import NUM_FOLDS, SETS, OpenSet, opened, outer_folds
 from ledger import energy, write_run
 
 from beholder.config import to_json
@@ -49,8 +50,8 @@ def main() -> None:
     parser.add_argument("--way", choices=("instead", "beside"), default="instead", help="of the generic features")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--seconds", type=float, default=300.0, help="of pretraining, on one thread")
-    parser.add_argument("--folds", type=int, nargs="+", default=list(range(NUM_FOLDS)), help="that the table reads")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(NUM_SEEDS)), help="of pretraining, likewise")
+    parser.add_argument("--folds", type=int, nargs="+", default=list(range(NUM_FOLDS)), help="to be run, or told")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(NUM_SEEDS)), help="of pretraining")
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
     if asked.what == "table":
@@ -62,37 +63,78 @@ def main() -> None:
         run_set(asked)
 
 
+@dataclass(frozen=True)
+class Piece:
+    """One pretraining on a fold, judged on its test part."""
+
+    candidate: str
+    variant: str
+    way: str
+    fold: int
+    seed: int
+    seconds: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant}-{self.way}-{self.seed}"
+
+
 def run_set(asked: argparse.Namespace) -> None:
     folder = asked.out / asked.set
     with opened(asked.set, asked.data, folder, "common") as found:
-        common, domain, features = found.session, found.domain, found.features
-        for seed in range(NUM_SEEDS):
-            for number, fold in enumerate(outer_folds(domain)):
-                blind = dataclasses.replace(domain, folds=(fold,))
-                place = folder / f"fold-{number}"
-                place.mkdir(exist_ok=True)
-                learned = blind.training_images(0)
-                if not (place / f"{STRONG}.npz").exists():
-                    space = fit_space(STRONG, [features], learned, width=WIDTH, seed=0).embedding
-                    judge(place / f"{STRONG}.npz", domain, fold, space)
-                    judge(place / f"{LAST}.npz", domain, fold, np.asarray(features.summary, np.float32))
-                done = place / f"{asked.variant}-{asked.way}-{seed}.npz"
-                if done.exists():
-                    continue
-                own = dataclasses.replace(common.config, seed=seed)
-                with RunFolder.open(place / f"{asked.candidate}-{seed}", to_json(own)) as piece:
-                    session = dataclasses.replace(common, config=own, run=piece)
-                    variants = CANDIDATES[asked.candidate](session, blind, found.generic, asked.seconds, features)
-                    variant = next(one for one in variants if one.name == asked.variant)
-                    name = f"features of {variant.name}"
-                    seen = extract_by(session, variant.look, domain.samples, name, at_least=variant.side)
-                    used = [seen] if asked.way == "instead" else [features, seen]
-                    space = fit_space(asked.variant, used, learned, width=WIDTH, seed=0).embedding
-                    scores = judge(done, domain, fold, space)
-                    keep(asked, number, seed, {
-                        "scores": scores, "pretraining": variant.story, "num_unlabelled": len(learned),
-                        **energy(variant.story["cpu_seconds"]), "machine": machine(common.device),
-                    })  # fmt: skip
+        for seed in asked.seeds:
+            for fold in asked.folds:
+                piece = Piece(asked.candidate, asked.variant, asked.way, fold, seed, asked.seconds)
+                place = folder / f"fold-{fold}"
+                if not (place / f"{piece.name}.npz").exists():
+                    told = make(piece, found, outer_folds(found.domain)[fold], place)
+                    keep(f"full-{asked.set}-{asked.variant}-{asked.way}-{fold}-{seed}", asked.set, piece, told)
+
+
+def make(piece: Piece, found: OpenSet, fold: Fold, place: Path, share: float = 1.0) -> dict[str, Any]:
+    """Predictions of the piece into `place`, with those of the generic arms where they are missing; scores and cost.
+    `share` of the images that may be learned from are."""
+    blind, features = dataclasses.replace(found.domain, folds=(fold,)), found.features
+    learned = blind.training_images(0)
+    place.mkdir(exist_ok=True)
+    if not (place / f"{STRONG}.npz").exists():
+        space = fit_space(STRONG, [features], learned, width=WIDTH, seed=0).embedding
+        judge(place / f"{STRONG}.npz", blind, fold, space)
+        judge(place / f"{LAST}.npz", blind, fold, np.asarray(features.summary, np.float32))
+    own = dataclasses.replace(found.session.config, seed=piece.seed)
+    few = fewer(blind, share, piece.seed)
+    with RunFolder.open(place / f"{piece.candidate}-{piece.seed}", to_json(own)) as run:
+        session = dataclasses.replace(found.session, config=own, run=run)
+        variants = CANDIDATES[piece.candidate](session, few, found.generic, piece.seconds, features)
+        variant = next(one for one in variants if one.name == piece.variant)
+        seen = extract_by(
+            session, variant.look, blind.samples, f"features of {variant.name}", at_least=variant.side
+        )  # fmt: skip
+        used = [seen] if piece.way == "instead" else [features, seen]
+        space = fit_space(piece.variant, used, learned, width=WIDTH, seed=0).embedding
+        scores = judge(place / f"{piece.name}.npz", blind, fold, space)
+    return {
+        "scores": scores, "pretraining": variant.story, "num_unlabelled": len(few.training_images(0)),
+        **energy(variant.story["cpu_seconds"]), "machine": machine(found.session.device),
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fewer(Domain):
+    """A domain of which fewer images are learned from: a share drawn by a seed, larger ones holding smaller ones."""
+
+    share: float = 1.0
+    seed: int = 0
+
+    def training_images(self, fold: int) -> np.ndarray:
+        every = super().training_images(fold)
+        order = np.random.default_rng(self.seed).permutation(len(every))
+        return every[np.sort(order[: round(self.share * len(every))])]
+
+
+def fewer(domain: Domain, share: float, seed: int) -> Domain:
+    held = {field.name: getattr(domain, field.name) for field in dataclasses.fields(Domain)}
+    return Fewer(**held, share=share, seed=seed) if share < 1 else domain
 
 
 def judge(path: Path, domain: Domain, fold: Fold, rows: np.ndarray) -> dict[str, list[float]]:
@@ -127,13 +169,14 @@ def judge(path: Path, domain: Domain, fold: Fold, rows: np.ndarray) -> dict[str,
     }
 
 
-def keep(asked: argparse.Namespace, fold: int, seed: int, told: dict[str, Any]) -> None:
-    write_run(f"full-{asked.set}-{asked.variant}-{asked.way}-{fold}-{seed}", {
-        "set": asked.set, "variant": asked.variant, "way": asked.way, "part": "test", "fold": fold, "seed": seed,
-        **told,
+def keep(name: str, which: str, piece: Piece, told: dict[str, Any]) -> None:
+    """The small file of the ledger, and a line."""
+    write_run(name, {
+        "set": which, "variant": piece.variant, "way": piece.way, "part": "test", "fold": piece.fold,
+        "seed": piece.seed, **told,
     })  # fmt: skip
     few = 100 * np.mean([np.mean(told["scores"][f"{one:g}"]) for one in FRACTIONS[:FEW]])
-    print(f"{asked.set:20} {asked.variant} {asked.way}, fold {fold}, seed {seed}: {few:.2f}", flush=True)
+    print(f"{which:20} {piece.variant} {piece.way}, fold {piece.fold}, seed {piece.seed}: {few:.2f}", flush=True)
 
 
 def table(out: Path, folds: list[int], seeds: list[int]) -> Iterator[str]:
