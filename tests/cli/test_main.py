@@ -39,6 +39,22 @@ def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFi
     assert f"beholder {verb}" in told
 
 
+@pytest.mark.parametrize("verb", [one for one in VERBS if one not in ("train", "doctor")])
+def test_what_is_missing_is_named_and_told(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb]) == 2
+    told = capsys.readouterr().err
+    own = ("No image was named; give image files or folders.", "Name at least one model: beholder serve")
+    missing = re.fullmatch(rf"beholder: [A-Z-]+[a-z-]* is missing: .{{8,}}\. See beholder {verb} --help\.\n", told)
+    assert missing or any(sentence in told for sentence in own), told
+
+
+def test_an_option_without_its_value_or_misspelt_is_no_missing_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["generate", "a", "--model"]) == 2
+    assert "--model requires an argument" in capsys.readouterr().err
+    assert main(["train", "lvm", "--data", "x", "--tokenzer", "y", "--out", "z"]) == 2
+    assert "Did you mean --tokenizer" in capsys.readouterr().err
+
+
 def test_an_unknown_verb_is_refused_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["adpat"]) == 2
     assert "did you mean adapt?" in capsys.readouterr().err

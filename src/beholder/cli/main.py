@@ -6,15 +6,18 @@ import contextlib
 import difflib
 import errno
 import importlib
+import inspect
 import io
+import itertools
 import json
 import os
 import runpy
 import signal
 import sys
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from beholder.types import UserError
 from beholder.version import VERSION
@@ -148,13 +151,26 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
         default_parameter=Parameter(consume_multiple=True, negative=()),
     )
     name = verb.replace(" ", "_").replace("-", "_")
-    app.default(getattr(importlib.import_module(f"beholder.cli.{name}"), name))
+    asked = getattr(importlib.import_module(f"beholder.cli.{name}"), name)
+    app.default(asked)
     try:
         app(list(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        sentence = " ".join(str(error).split())
-        raise UserError(f"{sentence} See beholder {verb} --help.") from error
+        raise UserError(f"{_mistake(error, asked)} See beholder {verb} --help.") from error
     return 0
+
+
+def _mistake(error: Any, asked: Callable[..., None]) -> str:
+    """A sentence; of an option that was left out its name and what it is, which cyclopts does not tell."""
+    sentence = " ".join(str(error).split())
+    is_missing = type(error).__name__ == "MissingArgumentError" and error.keyword is None and not error.argument.tokens
+    if not is_missing or "Did you mean" in sentence:
+        return sentence
+    told = iter((inspect.getdoc(asked) or "").splitlines())
+    next((line for line in told if line in error.argument.field_info.names), None)
+    what = " ".join(line.strip() for line in itertools.takewhile(lambda line: line.startswith(" "), told))
+    what = what.partition(". ")[0].partition("; ")[0].rstrip(".")
+    return f"{error.argument.name} is missing: {what[:1].lower() + what[1:]}." if what else sentence
 
 
 def _fall_silent() -> int:
