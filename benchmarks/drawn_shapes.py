@@ -2,8 +2,8 @@
 
     python benchmarks/drawn_shapes.py write --data DATA/easy_vqa --out runs/shapes
     beholder train tokenizer --data runs/shapes --out runs/tok --budget 4m --threads 1
-    beholder train text-to-image --data runs/shapes --tokenizer runs/tok --out runs/draw --budget 8m --threads 1
-    beholder train masked --data runs/shapes --tokenizer runs/tok --out runs/masked --budget 8m --threads 1
+    beholder train text-to-image --data runs/shapes --tokenizer runs/tok --out runs/draw --budget "386 steps"
+    beholder train masked --data runs/shapes --tokenizer runs/tok --out runs/masked --budget "1538 steps"
     python benchmarks/drawn_shapes.py judge --data runs/shapes --draw runs/draw --masked runs/masked
 
 `write` makes captions ("a blue rectangle") of easy-VQA's answers (victorzhou.com, MIT licence), 24 different ones. The
