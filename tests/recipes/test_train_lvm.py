@@ -269,14 +269,34 @@ class TestMistakes:
         with pytest.raises(UserError, match="its tokenizer lies in"):
             train_lvm(photos, tokenizer=finished[0], out=tmp_path / "o", settings=QUICK)
 
-    def test_another_tokenizer_cannot_go_on(self, photos: Path, codec: Part, tmp_path: Path) -> None:
-        place = tmp_path / "tok"
+    def test_another_tokenizer_or_other_pictures_cannot_go_on(
+        self, codec: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        place, photos = tmp_path / "tok", write_blocks(tmp_path / "p", 24, has_masks=True)
         shutil.copytree(codec.source, place)
-        with pytest.raises(UserError, match="two classes"):
-            train_lvm(photos, tokenizer=place, out=tmp_path / "o", tasks="classes", settings=QUICK)
+
+        def stopped(self: LVM, tokens: torch.Tensor) -> torch.Tensor:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(LVM, "surprise", stopped)
+        asked = {"tokenizer": place, "out": tmp_path / "o", "settings": QUICK}
+        with pytest.raises(KeyboardInterrupt):
+            train_lvm(photos, **asked)
+        Image.new("L", (40, 40), 255).save(photos / "0003_mask.png")  # another mask, nothing else
+        with pytest.raises(UserError, match=r"has changed since .* \(24 pictures then, 24 now\)"):
+            train_lvm(photos, **asked)
+        for name in ("0003.png", "0003_mask.png"):
+            (photos / name).unlink()
+        with pytest.raises(UserError, match=r"has changed since .* \(24 pictures then, 23 now\)"):
+            train_lvm(photos, **asked)
         save_codec(place, seed=9)
         with pytest.raises(UserError, match="not the tokenizer that"):
-            train_lvm(photos, tokenizer=place, out=tmp_path / "o", tasks="classes", settings=QUICK)
+            train_lvm(photos, **asked)
+
+    def test_a_first_try_that_is_refused_may_be_mended(self, photos: Path, codec: Part, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="two classes"):
+            train_lvm(photos, tokenizer=codec.source, out=tmp_path / "o", tasks="classes", settings=QUICK)
+        train_lvm(photos, tokenizer=codec.source, out=tmp_path / "o", tasks="edges", settings=QUICK)
 
 
 def test_names_of_tasks_are_read_between_commas() -> None:

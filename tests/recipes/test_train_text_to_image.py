@@ -315,6 +315,17 @@ class TestMistakes:
             train_text_to_image(pairs, tokenizer=codec.source, out=tmp_path / "o", settings=settings)
 
 
+def test_captions_longer_than_a_file_name_are_drawn_and_told(codec: Part, tmp_path: Path) -> None:
+    pairs = write_drawings(tmp_path / "p", 40)
+    rows = [json.loads(line) for line in (pairs / "metadata.jsonl").read_text().splitlines()]
+    texts = {row["text"] + ", seen from above" * 20 for row in rows}
+    lines = (json.dumps({**row, "text": row["text"] + ", seen from above" * 20}) for row in rows)
+    (pairs / "metadata.jsonl").write_text("\n".join(lines))
+    train_text_to_image(pairs, tokenizer=codec.source, out=tmp_path / "r", settings=QUICK)
+    sample = read_origin(next((tmp_path / "r" / "samples").glob("*.png")))
+    assert sample is not None and sample["generated"] and sample["prompt"] and set(sample["prompt"]) <= texts
+
+
 def test_names_of_classes_are_captions_where_there_are_no_texts(pairs: Path, codec: Part, tmp_path: Path) -> None:
     texts = [json.loads(line) for line in (pairs / "metadata.jsonl").read_text().splitlines()]
     for one in texts:

@@ -108,6 +108,21 @@ def test_resuming_equals_not_stopping(photos: Path, tmp_path: Path, monkeypatch:
     assert named[0] == named[1]
 
 
+def test_other_pictures_cannot_go_on(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "photos"
+    shutil.copytree(photos, place)
+
+    def stopped(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "take_step", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train_tokenizer(place, out=tmp_path / "run", **QUICK)
+    next(iter(sorted(place.rglob("*.png")))).unlink()
+    with pytest.raises(UserError, match="has changed since"):
+        train_tokenizer(place, out=tmp_path / "run", **QUICK)
+
+
 @pytest.mark.parametrize("changes", [{"codes": "learned", "levels": None, "num_codes": 24}, {"shape": "debug-vit"}])
 def test_other_kinds_run_to_the_end(changes: dict[str, Any], photos: Path, tmp_path: Path) -> None:
     shape = replace(PRESETS[changes["shape"]], has_line=True) if "shape" in changes else SHAPE

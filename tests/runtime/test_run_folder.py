@@ -53,6 +53,31 @@ def test_a_mistaken_first_try_may_be_mended(tmp_path: Path) -> None:
         assert not run.is_resumed
 
 
+class TestWhatIsExpected:
+    def test_it_decides_nothing_by_itself_and_is_kept_with_the_first_decision(self, tmp_path: Path) -> None:
+        with RunFolder.open(tmp_path, {"size": 1}) as run:
+            assert run.expect("pictures", {"count": 3}) == {"count": 3}
+        with RunFolder.open(tmp_path, {"size": 2}) as run:  # another try
+            assert run.expect("pictures", {"count": 4}) == {"count": 4}
+            run.resolve("steps", lambda: 7)
+        with RunFolder.open(tmp_path, {"size": 2}) as run:
+            assert run.expect("pictures", {"count": 5}) == {"count": 4} and run.resolve("steps", lambda: 8) == 7
+
+    def test_caches_that_were_made_for_another_value_are_dropped(self, tmp_path: Path) -> None:
+        for value, is_there in (("a", False), ("a", True), ("b", False)):
+            with RunFolder.open(tmp_path, {}) as run:
+                run.expect("pictures", value)
+                cache = run.scratch("codes") / "done.json"
+                assert cache.exists() == is_there
+                write_json(cache, 1)
+
+    def test_a_run_that_is_refused_then_leaves_no_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="too few"), RunFolder.open(tmp_path / "run", {}) as run:
+            run.expect("codec", "abc")
+            raise UserError("too few")
+        assert not (tmp_path / "run").exists()
+
+
 class TestARefusedRun:
     def test_leaves_no_folder_when_nothing_was_done(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="no such table"), RunFolder.open(tmp_path / "run", {}) as run:

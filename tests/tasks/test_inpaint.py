@@ -118,6 +118,18 @@ def test_pictures_from_nothing_are_drawn_as_asked(part: Part) -> None:
 
 
 class TestCommandLine:
+    def test_a_picture_that_is_read_is_not_written_over(
+        self, part: Part, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Image.fromarray(picture()).save(tmp_path / "a.png")
+        Image.fromarray(hole_in((SIDE, SIDE), 4, 4, 6)).save(tmp_path / "m.png")
+        before = [(tmp_path / name).read_bytes() for name in ("a.png", "m.png")]
+        for out in ("a.png", "../" + tmp_path.name + "/m.png"):
+            asked = ["inpaint", tmp_path / "a.png", "--mask", tmp_path / "m.png", "--model", part.source]
+            assert main([*map(str, asked), "--out", str(tmp_path / out)]) == 2
+            assert "is a picture that is read, and would be lost" in capsys.readouterr().err
+        assert before == [(tmp_path / name).read_bytes() for name in ("a.png", "m.png")]
+
     @pytest.fixture
     def files(self, tmp_path: Path) -> Path:
         Image.fromarray(picture()).save(tmp_path / "a.png")

@@ -41,7 +41,7 @@ def complete(
     from beholder.tasks.complete import complete as run
     from beholder.tasks.provenance import check_name
 
-    check_name(out)
+    check_name(out, pictures)
     log, sampling = Log(as_json=json), SamplingConfig(temperature=temperature)
     found = run(
         open_part(model, SENTENCES, "--model"), list(pictures), sampling=sampling, seed=seed,

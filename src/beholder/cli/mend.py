@@ -34,7 +34,7 @@ def mend(
     from beholder.tasks.masked_pictures import Wish
     from beholder.tasks.provenance import check_name
 
-    check_name(out)
+    check_name(out, (image, mask))
     log = Log(as_json=json)
     found = inpaint(
         open_part(model, MASKED, "--model"), image, mask, wish=Wish(label, prompt), count=count, decoding=decoding,

@@ -27,6 +27,8 @@ from beholder.runtime.files import read_json, told_kindly, write_json
 from beholder.runtime.lock import lock_folder
 from beholder.types import UserError
 
+_EXPECTED = "expected"
+
 
 class RunFolder:
     """A run's folder: `recipe.json`, `stages/`, `metrics.jsonl`, `costs.jsonl`, `results.json`.
@@ -40,6 +42,7 @@ class RunFolder:
         self.is_new = is_new
         """Whether the folder itself was made by this process."""
         self._lock = lock
+        self._expected: dict[str, Any] = {}
 
     @classmethod
     def open(cls, path: Path, recipe: dict[str, Any]) -> RunFolder:
@@ -98,8 +101,26 @@ class RunFolder:
         recipe = read_json(self.path / "recipe.json")
         if name not in recipe:
             recipe[name] = compute()
-            write_json(self.path / "recipe.json", recipe)
+            write_json(self.path / "recipe.json", {**self._expected, **recipe})
         return read_json(self.path / "recipe.json")[name]
+
+    def expect(self, name: str, value: Any) -> Any:
+        """What a run was begun with, such as the digest of its data, as JSON: `value` as long as nothing was decided.
+
+        Unlike `resolve` it decides nothing by itself, so that a first try that is refused later may be mended. It is
+        kept with the first decision; until then caches in `scratch` that were made for another value are dropped.
+        """
+        recipe, value = read_json(self.path / "recipe.json"), json.loads(json.dumps(value))
+        if name in recipe:
+            return recipe[name]
+        mark = self.path / "scratch" / _EXPECTED / f"{name}.json"
+        with told_kindly(self.path):
+            if mark.exists() and read_json(mark) != value:
+                shutil.rmtree(self.path / "scratch")
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            write_json(mark, value)
+        self._expected[name] = value
+        return value
 
     def record(self, kind: str, **values: Any) -> None:
         """Append one line to `metrics.jsonl`."""
@@ -175,7 +196,12 @@ def _holds_nothing_yet(path: Path) -> bool:
     if begun is not None and begun.keys() != {"asked"}:
         return False
     files = (entry for entry in path.rglob("*") if entry.is_file())
-    return all(entry.name in {"recipe.json", ".lock", "costs.jsonl"} or entry.stat().st_size == 0 for entry in files)
+    return all(
+        entry.name in {"recipe.json", ".lock", "costs.jsonl"}
+        or entry.parent.name == _EXPECTED
+        or entry.stat().st_size == 0
+        for entry in files
+    )
 
 
 def _begin(path: Path, recipe: dict[str, Any]) -> bool:
@@ -218,7 +244,9 @@ def _refuse_other_recipe(path: Path, known: dict[str, Any], asked: dict[str, Any
 
 def _as_typed(name: str, value: Any) -> str:
     """A setting as the user types it: `with --threads 1`, `without --labels`."""
-    option = "--" + name.replace("_", "-")
+    if name.startswith("has_") and isinstance(value, bool):  # `has_labels` is the option --without-labels
+        name, value = name.replace("has_", "without_", 1), not value
+    option = "--" + {"num_pictures": "pictures"}.get(name, name).replace("_", "-")
     if value is None or value is False:
         return f"without {option}"
     values = [] if value is True else value if isinstance(value, list) else [value]

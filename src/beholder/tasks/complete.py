@@ -63,7 +63,7 @@ def complete(
     codes = speaker.pictures.encode(speaker.pictures.squares(images))
     found = speaker.answer(codes[None], sampling, seed)
     nats = speaker.surprise(np.concatenate([codes[None], found[None]], axis=1))[0, -1]
-    names = [str(one) if isinstance(one, str | Path) else "picture" for one in pictures]
+    names = [Path(one) if isinstance(one, str | Path) else Path("picture") for one in pictures]
     origin = describe_origin("complete", part.fingerprint, seed, names, temperature=sampling.temperature)
     notes = _notes(images, speaker.pictures.side)
     return Completion(speaker.pictures.decode(found)[0], float(nats), origin, notes)

@@ -88,7 +88,7 @@ def inpaint(
         batch_size,
     )  # fmt: skip
     notes += _told(pixels, window, painter.pictures.side)
-    files = [str(one) for one in (image, mask) if isinstance(one, str | Path)]
+    files = [Path(one) for one in (image, mask) if isinstance(one, str | Path)]
     settings = {
         "label": wish.label, "text": wish.prompt, "steps": decoding.num_steps, "temperature": decoding.temperature,
         "guidance": decoding.guidance, "codec": part.need_codec().fingerprint,

@@ -24,8 +24,8 @@ _KEY = "beholder"
 def describe_origin(
     verb: str, model: str, seed: int, prompt: str | Sequence[str | Path], **settings: Any
 ) -> dict[str, Any]:
-    """What is told of a generated picture: that it is one, by which model (SHA-256 of its weights), from which text or
-    which files (name and SHA-256 of each that is one), with which seed and settings."""
+    """What is told of a generated picture: that it is one, by which model (SHA-256 of its weights), from which text,
+    which texts or which files (paths: name and SHA-256 of each that is there), with which seed and settings."""
     return {
         "generated": True,
         "made_by": f"beholder {VERSION} {verb}",
@@ -33,7 +33,7 @@ def describe_origin(
         "seed": seed,
         "prompt": prompt
         if isinstance(prompt, str)
-        else [{"file": Path(one).name, **_hash(Path(one))} for one in prompt],
+        else [one if isinstance(one, str) else {"file": one.name, **_hash(one)} for one in prompt],
         **settings,
     }
 
@@ -56,14 +56,16 @@ def encode_picture(pixels: UInt8[np.ndarray, "H W 3"], origin: Mapping[str, Any]
     return stream.getvalue()
 
 
-def check_name(path: Path) -> None:
-    """Raises UserError for what is no name of a PNG file."""
+def check_name(path: Path, inputs: Sequence[Path] = ()) -> None:
+    """Raises UserError for what is no name of a PNG file, and for one of the pictures that are read."""
     if path.suffix.lower() != ".png":
         raise UserError(
             f"--out {path}: pictures are written as PNG, which carries where they come from; end it in .png."
         )
     if path.is_dir():
         raise UserError(f"--out {path} is a folder; name a file, such as {path / 'answer.png'}.")
+    if any(path.resolve() == one.resolve() for one in inputs):
+        raise UserError(f"--out {path} is a picture that is read, and would be lost; name another file.")
 
 
 def read_origin(path: Path) -> dict[str, Any] | None:
