@@ -14,6 +14,7 @@ from sentences import SIDE, draw_block, save_codec, save_lvm
 
 import beholder
 from beholder.cli.main import main
+from beholder.inference.sampling import SamplingConfig
 from beholder.inference.unmask import UnmaskConfig
 from beholder.pretrained.part_folder import MASKED, Part, load_part, open_part
 from beholder.runtime.device import pick_device
@@ -107,6 +108,22 @@ def test_asking_for_a_class_or_words_changes_the_answer(part: Part) -> None:
     assert not np.array_equal(plain.picture, by_label.picture) and not np.array_equal(plain.picture, by_words.picture)
     assert by_label.origin["label"] == "dark" and by_words.origin["text"] == "a bright block"
     assert plain.origin["made_by"].endswith("inpaint") and by_label.origin["made_by"].endswith("edit")
+
+
+def test_more_than_memory_can_hold_is_refused_before_it_is_tried(part: Part) -> None:
+    for make in (
+        lambda: inpaint(part, picture(), hole_in((SIDE, SIDE), 3, 5, 7), count=100_000_000, device=CPU),
+        lambda: paint(part, count=100_000_000, device=CPU),
+    ):
+        with pytest.raises(UserError, match=r"--count 100000000: at most 10,000 pictures"):
+            make()
+
+
+@pytest.mark.parametrize("value", [1e-40, float("inf"), float("nan")])
+def test_a_temperature_that_scores_cannot_be_divided_by_is_refused(value: float) -> None:
+    for config in (UnmaskConfig, SamplingConfig):
+        with pytest.raises(UserError, match="a number from 1e-06 on"):
+            config(temperature=value)
 
 
 def test_pictures_from_nothing_are_drawn_as_asked(part: Part) -> None:

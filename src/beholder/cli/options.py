@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 DEFAULT_PAIRS = "embedded"
 """As in `pretrained.embedded`, which imports torch; help has to be quick."""
@@ -68,5 +69,5 @@ Temperature = Annotated[
 TopK = Annotated[int | None, Parameter(help="Words are drawn from so many of the likeliest.")]
 TopP = Annotated[float | None, Parameter(help="Words are drawn from the fewest that have this share together.")]
 Stop = Annotated[tuple[str, ...], Parameter(help="A text that ends what is said, and is not told; may be repeated.")]
-Seed = Annotated[int, Parameter(help="Of everything that is random.")]
+Seed = Annotated[int, Parameter(help="Of everything that is random.", validator=Number(gte=0, lt=1 << 62))]
 Json = Annotated[bool, Parameter(help="Print JSON lines for machines.")]

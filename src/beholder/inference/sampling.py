@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from beholder.types import UserError
+
+LOWEST_TEMPERATURE = 1e-6
+"""Above 0; scores that are divided by less are no numbers any more."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,22 @@ class SamplingConfig:
     def __post_init__(self) -> None:
         if not self.repetition_penalty > 0:
             raise UserError(f"repetition_penalty={self.repetition_penalty}: it must be above 0; 1 changes nothing.")
-        if not self.temperature >= 0:
-            raise UserError(f"--temperature {self.temperature:g}: it must not be below 0; 0 takes the likeliest token.")
+        check_temperature(self.temperature, "token")
         if self.top_k is not None and self.top_k < 1:
             raise UserError(f"--top-k {self.top_k}: at least 1 token must remain; leave it out to keep all.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise UserError(f"--top-p {self.top_p:g}: give a share above 0 and up to 1; leave it out to keep all.")
+
+
+def check_temperature(value: float, what: str) -> None:
+    """Raises UserError for what scores cannot be divided by; `what` is drawn."""
+    if value < 0:
+        raise UserError(f"--temperature {value:g}: it must not be below 0; 0 takes the likeliest {what}.")
+    if value != 0 and not LOWEST_TEMPERATURE <= value < math.inf:
+        raise UserError(
+            f"--temperature {value:g}: it must be 0, which takes the likeliest {what}, or a number from "
+            f"{LOWEST_TEMPERATURE:g} on; 1 is usual."
+        )
 
 
 GREEDY = SamplingConfig(temperature=0.0)

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from beholder.inference.sampling import check_temperature
 from beholder.objectives.masked_codes import share_hidden
 from beholder.types import UserError
 
@@ -34,8 +35,7 @@ class UnmaskConfig:
     def __post_init__(self) -> None:
         if self.num_steps < 1:
             raise UserError(f"--steps {self.num_steps}: at least 1 step is needed; 12 are usual.")
-        if not 0 <= self.temperature < math.inf:
-            raise UserError(f"--temperature {self.temperature}: it must not be below 0; 0 takes the likeliest code.")
+        check_temperature(self.temperature, "code")
         if not 0 <= self.unrest < math.inf:
             raise UserError(f"unrest={self.unrest}: it must not be below 0; 4.5 is usual.")
         if not 0 <= self.guidance < math.inf:

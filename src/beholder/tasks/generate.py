@@ -16,9 +16,10 @@ from beholder.inference.sampling import SamplingConfig
 from beholder.inference.unmask import UnmaskConfig
 from beholder.pretrained.part_folder import MASKED, Part
 from beholder.runtime.device import Device, pick_device
+from beholder.runtime.files import told_kindly
 from beholder.tasks.captioned_pictures import USUAL, open_captioned
 from beholder.tasks.masked_pictures import Wish, open_masked
-from beholder.tasks.provenance import describe_origin, write_picture
+from beholder.tasks.provenance import check_count, describe_origin, write_picture
 from beholder.tasks.rerank import open_reranker, rank_pictures
 from beholder.types import UserError
 
@@ -173,7 +174,8 @@ def make_folder(folder: Path) -> Path:
     """A new or empty folder. Raises UserError where it holds something, or is none."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"--out {folder} exists and holds something; choose another folder, nothing is overwritten.")
-    folder.mkdir(parents=True, exist_ok=True)
+    with told_kindly(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -189,5 +191,6 @@ def _check(count: int, keep: int | None, batch_size: int, config: DrawingConfig)
     ):  # fmt: skip
         if value is not None and value < 1:
             raise UserError(f"{option} {value}: it must be at least 1.")
+    check_count(count)
     if keep is not None and keep > count:
         raise UserError(f"--keep {keep}: more than the {count} that --count draws; raise --count or lower --keep.")

@@ -18,7 +18,7 @@ from beholder.pretrained.part_folder import Part
 from beholder.runtime.device import Device, pick_device
 from beholder.tasks.embed import ImageInput, decoded_batches
 from beholder.tasks.masked_pictures import USUAL, MaskedPictures, Wish, open_masked
-from beholder.tasks.provenance import describe_origin, write_picture
+from beholder.tasks.provenance import check_count, describe_origin, write_picture
 from beholder.types import UserError
 
 MaskInput = str | Path | Image.Image | np.ndarray
@@ -77,6 +77,7 @@ def inpaint(
     for option, value in (("--count", count), ("--batch-size", batch_size)):
         if value < 1:
             raise UserError(f"{option} {value}: at least 1 is needed.")
+    check_count(count)
     painter, limits = open_masked(part, device or pick_device()), limits or Limits()
     notes = painter.check(wish)
     pixels, name = _decoded(image, limits, part.need_codec().config.stride)
@@ -119,6 +120,7 @@ def paint(
     for option, value in (("--count", count), ("--batch-size", batch_size)):
         if value < 1:
             raise UserError(f"{option} {value}: at least 1 is needed.")
+    check_count(count)
     painter = open_masked(part, device or pick_device())
     notes = tuple(painter.check(wish))
     pictures = painter.pictures.decode(painter.paint([wish] * count, decoding, seed, batch_size))

@@ -19,6 +19,7 @@ from beholder.types import UserError
 from beholder.version import VERSION
 
 _KEY = "beholder"
+MOST_PICTURES = 10_000
 
 
 def describe_origin(
@@ -66,6 +67,14 @@ def check_name(path: Path, inputs: Sequence[Path] = ()) -> None:
         raise UserError(f"--out {path} is a folder; name a file, such as {path / 'answer.png'}.")
     if any(path.resolve() == one.resolve() for one in inputs):
         raise UserError(f"--out {path} is a picture that is read, and would be lost; name another file.")
+
+
+def check_count(count: int) -> None:
+    """Raises UserError for more pictures than are held in memory at once."""
+    if count > MOST_PICTURES:
+        raise UserError(
+            f"--count {count}: at most {MOST_PICTURES:,} pictures are made by one command; repeat it with other seeds."
+        )
 
 
 def read_origin(path: Path) -> dict[str, Any] | None:
