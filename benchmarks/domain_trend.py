@@ -113,7 +113,7 @@ def drawn(rows: list[dict[str, Any]], key: str, name: str, strong: dict[str, np.
     style = resources.files("beholder.evaluate").joinpath("report.css").read_text(encoding="utf-8")
     opening, _, rest = chart.partition(">")
     alone = opening.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"')
-    return f"{alone}><style>{style} svg {{ background: var(--card) }}</style>{rest}\n"
+    return f"{alone}><style>{style} svg {{ background: var(--card); font-family: sans-serif }}</style>{rest}\n"
 
 
 if __name__ == "__main__":

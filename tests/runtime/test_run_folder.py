@@ -63,6 +63,13 @@ class TestWhatIsExpected:
         with RunFolder.open(tmp_path, {"size": 2}) as run:
             assert run.expect("pictures", {"count": 5}) == {"count": 4} and run.resolve("steps", lambda: 8) == 7
 
+    def test_a_stage_keeps_it_too(self, tmp_path: Path) -> None:
+        with RunFolder.open(tmp_path, {}) as run:
+            run.expect("pictures", 3)
+            run.stage("count", lambda: 3)
+        with RunFolder.open(tmp_path, {}) as run:
+            assert run.expect("pictures", 4) == 3
+
     def test_caches_that_were_made_for_another_value_are_dropped(self, tmp_path: Path) -> None:
         for value, is_there in (("a", False), ("a", True), ("b", False)):
             with RunFolder.open(tmp_path, {}) as run:

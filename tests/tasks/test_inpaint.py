@@ -145,7 +145,11 @@ class TestCommandLine:
             asked = ["inpaint", tmp_path / "a.png", "--mask", tmp_path / "m.png", "--model", part.source]
             assert main([*map(str, asked), "--out", str(tmp_path / out)]) == 2
             assert "is a picture that is read, and would be lost" in capsys.readouterr().err
-        assert before == [(tmp_path / name).read_bytes() for name in ("a.png", "m.png")]
+        (tmp_path / "a.png").rename(tmp_path / "b-2.png")
+        asked = ["inpaint", tmp_path / "b-2.png", "--mask", tmp_path / "m.png", "--model", part.source, "--count", "2"]
+        assert main([*map(str, asked), "--out", str(tmp_path / "b.png")]) == 2
+        assert "b-2.png is a picture that is read, and would be lost" in capsys.readouterr().err
+        assert before == [(tmp_path / name).read_bytes() for name in ("b-2.png", "m.png")]
 
     @pytest.fixture
     def files(self, tmp_path: Path) -> Path:

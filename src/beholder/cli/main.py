@@ -162,9 +162,12 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
 
 def _mistake(error: Any, asked: Callable[..., None]) -> str:
     """A sentence; of an option that was left out its name and what it is, which cyclopts does not tell."""
+    from cyclopts import MissingArgumentError
+
     sentence = " ".join(str(error).split())
-    is_missing = type(error).__name__ == "MissingArgumentError" and error.keyword is None and not error.argument.tokens
-    if not is_missing or "Did you mean" in sentence:
+    if not isinstance(error, MissingArgumentError) or error.keyword or error.argument is None or error.argument.tokens:
+        return sentence
+    if "Did you mean" in sentence:
         return sentence
     told = iter((inspect.getdoc(asked) or "").splitlines())
     next((line for line in told if line in error.argument.field_info.names), None)

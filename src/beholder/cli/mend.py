@@ -30,11 +30,13 @@ def mend(
     from beholder.pretrained.part_folder import MASKED, open_part
     from beholder.runtime.device import pick_device
     from beholder.runtime.log import Log
-    from beholder.tasks.inpaint import inpaint, save_all
+    from beholder.tasks.inpaint import inpaint, names_of, save_all
     from beholder.tasks.masked_pictures import Wish
-    from beholder.tasks.provenance import check_name
+    from beholder.tasks.provenance import check_count, check_name
 
-    check_name(out, (image, mask))
+    check_count(count)
+    for name in names_of(out, count):
+        check_name(name, (image, mask))
     log = Log(as_json=json)
     found = inpaint(
         open_part(model, MASKED, "--model"), image, mask, wish=Wish(label, prompt), count=count, decoding=decoding,

@@ -20,7 +20,7 @@ from beholder.data.decode import Limits, Unreadable, read_picture
 from beholder.data.parallel import map_in_order
 from beholder.data.sources import AUTO, Source, read_source
 from beholder.recipes.masks import split_masks
-from beholder.recipes.same_pictures import refuse_changed
+from beholder.recipes.same_pictures import identify, refuse_changed
 from beholder.recipes.sitting import Sitting
 from beholder.recipes.tokenizer.drawn import FEWEST
 from beholder.recipes.tokenizer.pictures import groups_of, hold_out
@@ -108,7 +108,8 @@ def collect(sitting: Sitting[Any], facts: Mapping[str, Any]) -> Collection:
     is_held_out = hold_out(samples, groups_of(samples, curation.cluster), own)
     if is_held_out.all() or not is_held_out.any():
         raise UserError(f"{data} holds one picture again and again, or one group, so that none can be held out.")
-    refuse_changed(run, data, samples, masks)
+    found = identify(samples, masks)
+    refuse_changed(run, data, run.expect("pictures", found), found)
     owned = {place: masks[sample.key] for place, sample in enumerate(samples) if sample.key in masks}
     return Collection(source.description, samples, is_held_out, owned, len(curation.quarantine))
 

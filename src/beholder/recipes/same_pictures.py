@@ -5,23 +5,27 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from beholder.runtime.run_folder import RunFolder
 from beholder.types import Sample, UserError
 
 
-def refuse_changed(run: RunFolder, data: Path, samples: Sequence[Sample], masks: Mapping[str, Path]) -> None:
-    """Raises UserError where names, labels, groups, texts or masks are not those that the run was begun with."""
+def identify(samples: Sequence[Sample], masks: Mapping[str, Path] = {}) -> dict[str, Any]:
+    """How many, and a digest of their names, labels, groups, parts, texts and masks; for `RunFolder` to keep."""
     digest = hashlib.blake2b(digest_size=16)
     for one in samples:
         mask = masks.get(one.key)
         owned = hashlib.blake2b(mask.read_bytes()).hexdigest() if mask is not None and mask.is_file() else None
         known = (one.key, one.label, one.group, one.split, one.text, owned)
         digest.update(repr(known).encode("utf-8", "surrogatepass"))
-    now = {"count": len(samples), "digest": digest.hexdigest()}
-    begun = run.expect("pictures", now)
+    return {"count": len(samples), "digest": digest.hexdigest()}
+
+
+def refuse_changed(run: RunFolder, data: str | Path, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raises UserError where what `identify` gave when the run was begun is not what it gives now."""
     if begun != now:
         raise UserError(
-            f"{data} has changed since {run.path} was begun ({begun['count']:,} pictures then, {len(samples):,} now); "
+            f"{data} has changed since {run.path} was begun ({begun['count']:,} pictures then, {now['count']:,} now); "
             "choose another --out, or put it back as it was."
         )

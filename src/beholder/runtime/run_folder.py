@@ -93,7 +93,9 @@ class RunFolder:
         if self.is_done(name):
             return read_json(self._stage_file(name))
         with told_kindly(self.path):
-            write_json(self._stage_file(name), compute())
+            value = compute()
+            self._keep_expected()
+            write_json(self._stage_file(name), value)
         return read_json(self._stage_file(name))
 
     def resolve(self, name: str, compute: Callable[[], Any]) -> Any:
@@ -101,14 +103,14 @@ class RunFolder:
         recipe = read_json(self.path / "recipe.json")
         if name not in recipe:
             recipe[name] = compute()
-            write_json(self.path / "recipe.json", {**self._expected, **recipe})
+            write_json(self.path / "recipe.json", {**recipe, **self._expected})
         return read_json(self.path / "recipe.json")[name]
 
     def expect(self, name: str, value: Any) -> Any:
         """What a run was begun with, such as the digest of its data, as JSON: `value` as long as nothing was decided.
 
         Unlike `resolve` it decides nothing by itself, so that a first try that is refused later may be mended. It is
-        kept with the first decision; until then caches in `scratch` that were made for another value are dropped.
+        kept with the first decision or stage; until then caches in `scratch` that another value had are dropped.
         """
         recipe, value = read_json(self.path / "recipe.json"), json.loads(json.dumps(value))
         if name in recipe:
@@ -121,6 +123,11 @@ class RunFolder:
             write_json(mark, value)
         self._expected[name] = value
         return value
+
+    def _keep_expected(self) -> None:
+        recipe = read_json(self.path / "recipe.json")
+        if not self._expected.keys() <= recipe.keys():
+            write_json(self.path / "recipe.json", {**recipe, **self._expected})
 
     def record(self, kind: str, **values: Any) -> None:
         """Append one line to `metrics.jsonl`."""

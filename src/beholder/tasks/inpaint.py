@@ -226,11 +226,14 @@ def _told(pixels: np.ndarray, window: Window, side: int) -> list[str]:
     return notes
 
 
+def names_of(out: Path, count: int) -> list[Path]:
+    """One file (x.png), or several beside each other (x-1.png, x-2.png, ...)."""
+    return [out] if count == 1 else [out.with_name(f"{out.stem}-{row}{out.suffix}") for row in range(1, count + 1)]
+
+
 def save_all(painted: Sequence[Painted], out: Path) -> list[Path]:
-    """One into `out` (x.png), several beside each other (x-1.png, x-2.png, ...)."""
-    names = [out] if len(painted) == 1 else [
-        out.with_name(f"{out.stem}-{number}{out.suffix}") for number in range(1, len(painted) + 1)
-    ]  # fmt: skip
+    """Into the files of `names_of`, which it gives."""
+    names = names_of(out, len(painted))
     for one, name in zip(painted, names, strict=True):
         one.save(name)
     return names

@@ -20,6 +20,7 @@ from beholder.version import VERSION
 
 _KEY = "beholder"
 MOST_PICTURES = 10_000
+"""That one call makes, and holds in memory."""
 
 
 def describe_origin(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from beholder.data.sources import Source, read_source
 from beholder.data.split import can_judge, combine_groups, grouped_folds
 from beholder.evaluate.label_curve import Fold
 from beholder.recipes.adapt.settings import AdaptConfig
+from beholder.recipes.same_pictures import identify, refuse_changed
 from beholder.runtime.log import Log
 from beholder.runtime.run_folder import RunFolder
 from beholder.types import Sample, UserError
@@ -93,12 +93,8 @@ def read_domain(config: AdaptConfig, run: RunFolder, limits: Limits, num_workers
     )
     log.stage("Curate", _curation_sentence(curation))
     domain = _build(config, source, curation)  # it may refuse; what is resolved below binds the run folder
-    known = run.resolve("images", lambda: {"count": len(curation.samples), "digest": _digest(curation)})
-    if known["digest"] != _digest(curation):
-        raise UserError(
-            f"{config.photos} has changed since {run.path} was begun ({known['count']:,} images then, "
-            f"{len(curation.samples):,} now); choose another --out."
-        )
+    found = identify(curation.samples)
+    refuse_changed(run, config.photos, run.resolve("images", lambda: found), found)
     for note in domain.notes:
         log.warn(note)
     return domain
@@ -256,10 +252,3 @@ def _curation_sentence(curation: Curation) -> str:
     if curation.outliers:
         parts.append(f"{len(curation.outliers):,} unusual in light, sharpness or size")
     return ", ".join(parts)
-
-
-def _digest(curation: Curation) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for sample in curation.samples:
-        digest.update(repr((sample.key, sample.label, sample.group, sample.split)).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()

@@ -13,7 +13,7 @@ from beholder.data.sources import Source, read_source
 from beholder.data.split import combine_groups, grouped_folds
 from beholder.recipes.masks import split_masks
 from beholder.recipes.pixel_cache import cache_pixels
-from beholder.recipes.same_pictures import refuse_changed
+from beholder.recipes.same_pictures import identify, refuse_changed
 from beholder.recipes.tokenizer.drawn import FEWEST, SHARE, draw, kinds_of, masks_of, some
 from beholder.recipes.tokenizer.sitting import Sitting
 from beholder.runtime.log import counted
@@ -70,7 +70,8 @@ def read_pictures(sitting: Sitting) -> Pictures:
             f"{config.data} has {counted(len(samples), 'picture')} that can be used and at least {FEWEST} are needed "
             "to learn from some and judge by others; give more."
         )
-    refuse_changed(run, Path(config.data), samples, masks)
+    found = identify(samples, masks)
+    refuse_changed(run, config.data, run.expect("pictures", found), found)
     groups = groups_of(samples, curation.cluster)
     is_held_out = hold_out(samples, groups, config.seed)
     learned, judged = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
