@@ -67,6 +67,12 @@ def test_an_unknown_verb_is_refused_with_the_nearest(capsys: pytest.CaptureFixtu
         (["adapt", "x", "--out", "y", "--budgte", "5m"], "--budgte"),
         (["adapt", "x", "--out", "y", "--seed", "many"], "many"),
         (["adapt", "x", "--out", "y", "--backbone", "huge"], "huge"),
+        (["adapt", "x", "--out", "y", "--seed", "1.5"], "--seed 1.5: give a whole number"),
+        (["adapt", "x", "--out", "y", "--resolutions=128.5"], "--resolutions 128.5: give a whole number"),
+        (
+            ["inpaint", "x", "--mask", "m", "--model", "n", "--out", "o.png", "--count", "1.5"],
+            "--count 1.5",
+        ),
     ],
 )
 def test_a_bad_argument_is_one_sentence(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -195,13 +195,13 @@ def test_damage_gives_pixels_or_a_reason_and_nothing_else(kind, data):
 
 def test_files_that_cannot_be_opened_are_named(tmp_path: Path):
     assert refusal(Sample("x", tmp_path / "none.png")) == "no such file"
-    assert refusal(Sample("x", tmp_path)).startswith("cannot be read")
+    assert refusal(Sample("x", tmp_path)) == "not a regular file"
     locked = tmp_path / "locked.png"
     locked.write_bytes(encoded(picture(), "PNG"))
     locked.chmod(0)
     if os.access(locked, os.R_OK):
         pytest.skip("this user may read everything")
-    assert refusal(Sample("x", locked)) == "cannot be read: permission denied"
+    assert refusal(Sample("x", locked)) == "permission denied"
 
 
 def test_many_threads_read_what_one_reads():

@@ -6,11 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
-from beholder.data.decode import Limits, Unreadable
-from beholder.data.series import class_series, find_mask_files, frame_series, read_mask, without_masks
+from beholder.data.series import class_series, find_mask_files, frame_series, without_masks
 
 BLANK = np.zeros((12, 10, 3), np.uint8)
 
@@ -44,27 +42,6 @@ def test_a_mask_beside_its_picture_is_found_and_is_no_picture(tmp_path: Path) ->
     assert masks == {"a.png": tmp_path / "a_mask.png"}
     keys = ["a.png", "a_mask.png", "b.png", "c_mask.png"]
     assert [keys[place] for place in without_masks(keys, masks, tmp_path)] == ["a.png", "b.png", "c_mask.png"]
-
-
-@pytest.mark.parametrize("highest", [1, 3, 255, 60_000])
-def test_whatever_is_above_zero_is_something(tmp_path: Path, highest: int) -> None:
-    values = np.zeros((12, 10), np.uint16 if highest > 255 else np.uint8)
-    values[3:5, 2:7] = np.linspace(1, highest, 5).astype(values.dtype)
-    found = read_mask(save(tmp_path / "mask.png", values), Limits())
-    assert np.array_equal(found[..., 0] == 255, values > 0) and set(np.unique(found)) == {0, 255}
-
-
-def test_black_of_a_jpeg_is_nothing(tmp_path: Path) -> None:
-    values = np.random.default_rng(0).integers(0, 30, (24, 24), np.uint8)
-    values[:12] = 240
-    found = read_mask(save(tmp_path / "mask.jpg", values), Limits())
-    assert (found[:11] == 255).all() and not found[13:].any()
-
-
-def test_a_broken_mask_is_unreadable(tmp_path: Path) -> None:
-    (tmp_path / "mask.png").write_text("no picture")
-    with pytest.raises(Unreadable):
-        read_mask(tmp_path / "mask.png", Limits())
 
 
 def test_frames_are_in_order_of_their_numbers_and_gaps_part_them() -> None:

@@ -192,6 +192,17 @@ def test_text_pairs(tmp_path):
     assert [sample.text for sample in source.samples] == ["ein größerer Hund", None]
 
 
+def test_texts_in_another_encoding_are_left_out_and_told(tmp_path):
+    images(tmp_path, "a.png", "b.png", "c.png")
+    text(tmp_path / "a.txt", "größer")
+    (tmp_path / "b.txt").write_bytes("größer".encode("latin-1"))
+    text(tmp_path / "c.txt", "x" + "ö" * 40_000)  # longer than what is read, and cut within a letter
+    source = read_source(tmp_path)
+    texts = [sample.text for sample in source.samples]
+    assert texts[:2] == ["größer", None] and texts[2] is not None and set(texts[2][1:]) == {"ö"}
+    assert any("not UTF-8 and were left out: 1, such as b.txt" in note for note in source.notes)
+
+
 def test_yolo_is_named_and_its_boxes_are_not_texts(tmp_path):
     images(tmp_path, "train/images/a.png", "valid/images/b.png")
     text(tmp_path / "train/labels/a.txt", "0 0.5 0.5 0.1 0.2\n")

@@ -64,5 +64,5 @@ def test_a_row_is_drawn_beside_others_as_alone(model: TextToImage) -> None:
 
 def test_guidance_below_nought_is_refused(model: TextToImage) -> None:
     for scale in (-1.0, float("nan"), float("inf")):
-        with pytest.raises(UserError, match="must not be below 0"):
+        with pytest.raises(UserError, match="give a number from 0 on"):
             guided(model, scale, empty)

@@ -159,6 +159,8 @@ def test_mistakes_are_told_in_one_sentence(
         (["--sizes", "32x2", "64x2", "96x3", "100x3"], "multiple of 32"),
         (["--sizes", "32x2", "64x2", "96x3", "128x4", "128x4"], "once"),
         (["--sizes", "32x2", "64x2", "128x4", "128x5"], "1.5 times"),
+        (["--sizes", "32x2", "64x2", "96x3", "100000x100"], "weights take"),
+        (["--sizes", "32x2", "64x2", "96x3", "128x1000"], "the depth lies between 1 and 200"),
         (["--tasks", "edgs"], "did you mean edges?"),
         (["--tasks", "frames"], "name another task"),
         (["--budget", "0"], "nothing is learned in no time"),

@@ -218,7 +218,7 @@ class TestBroken:
 
         with monkeypatch.context() as patched:
             patched.setattr(Path, "read_bytes", forbid)
-            assert beholder.search(photos, TEXT, model=clip)[-1].refused == "cannot be read: permission denied"
+            assert beholder.search(photos, TEXT, model=clip)[-1].refused == "permission denied"
         assert not any(one.refused for one in beholder.search(photos, TEXT, model=clip, count=99))
 
     def test_when_no_image_can_be_read_that_is_told(

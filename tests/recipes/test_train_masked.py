@@ -30,6 +30,7 @@ from beholder.runtime.log import Log
 from beholder.runtime.run_folder import RunFolder
 from beholder.tasks.masked_pictures import MaskedPictures
 from beholder.tasks.picture_codes import PictureCodes
+from beholder.tasks.provenance import read_origin
 from beholder.types import UserError
 
 QUICK = MaskedTraining(
@@ -132,7 +133,8 @@ class TestARun:
         page = (out / "report.html").read_text(encoding="utf-8")
         assert "http" not in page.replace("http://www.w3.org", "").replace("http-equiv", "")
         assert page.count("data:image/png") == 3 and "Nearest training picture" in page
-        assert len(list((out / "samples").glob("step-*.png"))) >= 2
+        origins = [read_origin(path) for path in sorted((out / "samples").glob("step-*.png"))]
+        assert len(origins) >= 2 and all(one is not None and one["generated"] for one in origins)
         assert json.loads((out / "results.json").read_text()) == told
 
     def test_it_is_judged_beside_what_costs_nothing(self, finished: tuple[Path, dict[str, Any]]) -> None:

@@ -260,7 +260,7 @@ class TestMistakes:
             (["--budget", "0"], "nothing is learned in no time"),
             (["--budget", "soon"], "--budget soon"),
             (["--batch-size", "0"], "--batch-size 0: at least 2"),
-            (["--guidance", "-1"], "guidance=-1"),
+            (["--guidance", "-1"], "--guidance -1"),
             (["--form", "diffusion"], "diffusion"),
         ):
             assert told in self.refusal(capsys, *base, *extra)

@@ -27,6 +27,7 @@ from beholder.recipes.tokenizer import train_tokenizer
 from beholder.recipes.tokenizer.learn import repaint, to_bytes, to_pixels
 from beholder.recipes.tokenizer.pictures import groups_of, hold_out
 from beholder.recipes.tokenizer.sheets import sheet
+from beholder.tasks.provenance import read_origin
 from beholder.train import loop
 from beholder.types import Sample, UserError
 
@@ -65,7 +66,8 @@ def test_a_run_leaves_a_tokenizer_a_report_and_samples(photos: Path, tmp_path: P
     assert figures["num_judged"] == 6 and results["data"]["split"] == {"train": 54, "test": 6}
     assert figures["psnr"]["interval"][0] <= figures["psnr"]["value"] <= figures["psnr"]["interval"][1]
     assert figures["num_codes"] == 32 and 0 < figures["codes"]["share_used"] <= 1
-    assert len(list((out / "samples").glob("step-*.png"))) >= 10
+    origins = [read_origin(path) for path in (out / "samples").glob("step-*.png")]
+    assert len(origins) >= 10 and all(one is not None and one["generated"] for one in origins)
     page = (out / "report.html").read_text()
     assert f"PSNR of {figures['psnr']['value']:.1f} dB" in page and "tiny.png" in page
     assert page.count("data:image/png;base64") == 2 * figures["num_judged"]
@@ -231,7 +233,7 @@ def test_bytes_and_pixels_are_each_other_and_sheets_hold_all() -> None:
         ({"size": 4}, "from 8 to 512"),
         ({"stride": 1}, "--stride 1: a code stands for a square of 2 to 32 pixels"),
         ({"stride": 6, "shape": None}, "--size 16: a code stands for 6 x 6 pixels"),
-        ({"budget": "0"}, "--budget 0: a tokenizer is trained from scratch"),
+        ({"budget": "0"}, "--budget 0: nothing is learned in no time"),
         ({"budget": "soon"}, "--budget soon: give a time"),
         ({"levels": (4, 1)}, "--levels 4 1: each is at least 2"),
         ({"levels": (64, 64, 64)}, "at most 65,536"),

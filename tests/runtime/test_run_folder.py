@@ -19,6 +19,7 @@ import torch
 from beholder.checkpoint.files import save_tensors
 from beholder.runtime.energy import Cost
 from beholder.runtime.files import new_folder, refuse_inside, told_kindly, write_json, write_whole
+from beholder.runtime.log import Log
 from beholder.runtime.run_folder import RunFolder
 from beholder.types import UserError
 
@@ -45,6 +46,14 @@ def test_a_resumed_run_knows_its_decisions_and_its_costs(tmp_path: Path) -> None
         assert run.resolve("steps", lambda: 999) == 120
         run.charge("features", Cost(1.0, 1.0, 10.0, "model", 50))
         assert run.costs() == {"features": Cost(3.0, 4.0, 40.0, "model", 100)}
+
+
+def test_that_a_run_goes_on_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with RunFolder.open(tmp_path, {"seed": 1}, Log()) as run:
+        run.resolve("steps", lambda: 3)
+    assert "Resume" not in capsys.readouterr().out
+    RunFolder.open(tmp_path, {"seed": 1}, Log()).close()
+    assert f"Resume    {tmp_path}: what is done is kept" in capsys.readouterr().out
 
 
 def test_a_mistaken_first_try_may_be_mended(tmp_path: Path) -> None:

@@ -88,9 +88,21 @@ class TestComplete:
         assert "different sizes (16 x 16, 20 x 16, 31 x 16)" in notes and "middle square" in notes
         assert not complete(part, [paths[0]] * 3, device=CPU).notes
 
+    def test_a_mask_of_numbers_is_read_as_in_training(self, part: Part, photos: list[Path], tmp_path: Path) -> None:
+        values = np.zeros((SIDE, SIDE), np.uint8)
+        values[3:9, 2:12] = 7
+        Image.fromarray(values).save(tmp_path / "numbers.png")
+        Image.fromarray(np.where(values > 0, 255, 0).astype(np.uint8)).save(tmp_path / "white.png")
+        found = {
+            name: complete(part, [photos[0], tmp_path / f"{name}.png", photos[1]], device=CPU)
+            for name in ("numbers", "white")
+        }
+        assert np.array_equal(found["numbers"].picture, found["white"].picture)
+        assert "numbers.png holds numbers" in found["numbers"].notes[0] and not found["white"].notes
+
     @pytest.mark.parametrize("count", [0, 1, 2, 4])
     def test_an_even_number_and_too_few_are_refused(self, part: Part, photos: list[Path], count: int) -> None:
-        with pytest.raises(UserError, match="pairs of a picture and its answer"):
+        with pytest.raises(UserError, match=r"pairs of a picture and its answer.*: 3 or 5 in all"):
             complete(part, photos[:count], device=CPU)
 
     def test_more_than_the_model_reads_are_refused(self, part: Part, photos: list[Path]) -> None:
@@ -134,7 +146,7 @@ class TestTheVerb:
         assert "'codec'" in refusal(capsys, "complete", *three, "--model", part.source / "codec", *out)
         (tmp_path / "bad.png").write_text("text")
         bad = refusal(capsys, "complete", tmp_path / "bad.png", *three[:2], "--model", part.source, *out)
-        assert "cannot be read" in bad
+        assert "bad.png: not an image" in bad and "every picture of the sentence is needed" in bad
         assert "temperature" in refusal(capsys, "complete", *three, "--model", part.source, *out, "--temperature", "-1")
 
     def test_a_codec_of_another_hash_is_named(

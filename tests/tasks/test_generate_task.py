@@ -88,13 +88,16 @@ class TestGenerate:
     @pytest.mark.parametrize(
         ("asked", "told"),
         [
-            ({"count": 0}, "--count 0: it must be at least 1"),
+            ({"count": 0}, "--count 0: at least 1"),
             ({"count": -3}, "--count -3"),
             ({"keep": 0}, "--keep 0"),
             ({"count": 2, "keep": 3}, "more than the 2"),
             ({"batch_size": 0}, "--batch-size 0"),
             ({"count": 3, "keep": 1, "reranker": "none"}, "no reranker to choose by"),
-            ({"config": DrawingConfig(guidance=-1.0)}, "guidance"),
+            ({"config": DrawingConfig(guidance=-1.0)}, "--guidance -1: give a number from 0 on"),
+            ({"config": DrawingConfig(guidance=float("inf"))}, "--guidance inf: give a number from 0 on"),
+            ({"seed": -1}, "--seed -1: give a whole number from 0"),
+            ({"seed": 1 << 62}, "--seed 4611686018427387904"),
             ({"config": DrawingConfig(num_steps=3)}, "--steps goes with masked models"),
             ({"label": "red"}, "no --label"),
         ],
@@ -182,6 +185,13 @@ class TestTheVerb:
         assert [one["out"] for one in told] == [str(out / f"0{number}.png") for number in (1, 2, 3)]
         assert main(["generate", "a red block", "--model", str(run), "--out", str(out)]) == 2
         assert "nothing is overwritten" in capsys.readouterr().err
+
+    def test_what_is_refused_leaves_no_folder(self, part: Part, tmp_path: Path) -> None:
+        out = tmp_path / "deep" / "drawn"
+        assert main(["generate", "zebra", "--model", str(part.source), "--out", str(out)]) == 2
+        assert not out.parent.exists()
+        assert main(["generate", "red", "--model", str(part.source), "--out", str(out), "--count", "1"]) == 0
+        assert (out / "01.png").is_file()
 
     def test_the_function_takes_a_name_or_what_load_gives(self, part: Part, tmp_path: Path) -> None:
         found = beholder.generate(str(part.source), "red", "cpu", count=1, threads=1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +102,49 @@ def test_masks_may_be_files_arrays_or_pictures(part: Part, tmp_path: Path) -> No
     assert all(np.array_equal(one, found[0]) for one in found)
 
 
+def test_a_transparent_part_of_the_mask_is_what_is_replaced(part: Part) -> None:
+    pixels, hole = picture(), hole_in((SIDE, SIDE), 4, 4, 6)
+    clear = np.dstack([pixels, np.where(hole, 0, 255).astype(np.uint8)])
+    (one,) = inpaint(part, pixels, clear, device=CPU)
+    assert np.array_equal(one.picture, inpaint(part, pixels, hole, device=CPU)[0].picture)
+    assert "transparent" in one.notes[0]
+
+
+def test_what_has_another_type_is_told_in_one_sentence(part: Part) -> None:
+    """In a program of its own: here the tests' own check of types would come first."""
+    script = f"""
+import numpy as np, beholder
+model, pixels, hole = {str(part.source)!r}, np.zeros((16, 16, 3), np.uint8), np.eye(16, dtype=bool)
+for ask in (
+    lambda: beholder.inpaint(model, pixels, None),
+    lambda: beholder.inpaint(model, pixels, [[1]]),
+    lambda: beholder.inpaint(model, pixels, np.zeros(4, np.uint8)),
+    lambda: beholder.inpaint(model, pixels, np.zeros((16, 16))),
+    lambda: beholder.inpaint(model, pixels, hole, seed=1.5),
+    lambda: beholder.generate(model, ["a block"]),
+):
+    try:
+        ask()
+    except beholder.UserError as error:
+        print(error)
+"""
+    found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    told = ("The mask is None; give a file", "The mask is [[1]]; ", "an array (4,) of uint8", "(16, 16) of float64",
+            "--seed 1.5: give a whole number", "The prompt is ['a block']; give one text")  # fmt: skip
+    lines = found.stdout.splitlines()
+    assert len(lines) == len(told) and all(words in line for words, line in zip(told, lines, strict=True))
+
+
+def test_what_is_no_seed_is_refused(part: Part) -> None:
+    for make in (
+        lambda seed: inpaint(part, picture(), hole_in((SIDE, SIDE), 3, 5, 7), seed=seed, device=CPU),
+        lambda seed: paint(part, seed=seed, device=CPU),
+    ):
+        for seed in (-1, 1 << 62):
+            with pytest.raises(UserError, match=f"--seed {seed}: give a whole number"):
+                make(seed)
+
+
 def test_asking_for_a_class_or_words_changes_the_answer(part: Part) -> None:
     pixels, hole = picture(), hole_in((SIDE, SIDE), 0, 0, 12)
     plain = beholder.inpaint(part, pixels, hole, "cpu")[0]
@@ -150,6 +195,15 @@ class TestCommandLine:
         assert main([*map(str, asked), "--out", str(tmp_path / "b.png")]) == 2
         assert "b-2.png is a picture that is read, and would be lost" in capsys.readouterr().err
         assert before == [(tmp_path / name).read_bytes() for name in ("b-2.png", "m.png")]
+
+    def test_missing_folders_are_made_and_what_stands_in_the_way_is_told(
+        self, part: Part, files: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        asked = [*map(str, ["inpaint", files / "a.png", "--mask", files / "m.png", "--model", part.source, "--out"])]
+        assert main([*asked, str(files / "m.png" / "x.png")]) == 2
+        assert "m.png is a file and no folder; choose another --out" in capsys.readouterr().err
+        assert main([*asked, str(files / "new" / "deep" / "x.png")]) == 0
+        assert (files / "new" / "deep" / "x.png").is_file()
 
     @pytest.fixture
     def files(self, tmp_path: Path) -> Path:

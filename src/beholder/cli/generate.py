@@ -64,13 +64,13 @@ def generate(
     from beholder.recipes.rows_of_pictures import lay_out
     from beholder.runtime.device import pick_device
     from beholder.runtime.log import Log
-    from beholder.tasks.generate import DrawingConfig, make_folder
+    from beholder.tasks.generate import DrawingConfig, check_folder
     from beholder.tasks.generate import generate as run
     from beholder.tasks.provenance import write_picture
 
     log, config = Log(as_json=json), DrawingConfig(guidance, temperature, top_k, top_p, steps)
     part = open_part(model, (TEXT_TO_IMAGE, MASKED), "--model")
-    make_folder(out)
+    check_folder(out)
     found = run(
         part, prompt, label=label, count=count, keep=keep, config=config, seed=seed, reranker=reranker,
         batch_size=batch_size, device=pick_device(device, threads),

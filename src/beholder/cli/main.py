@@ -11,13 +11,14 @@ import io
 import itertools
 import json
 import os
+import re
 import runpy
 import signal
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from beholder.types import UserError
 from beholder.version import VERSION
@@ -153,11 +154,22 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
     name = verb.replace(" ", "_").replace("-", "_")
     asked = getattr(importlib.import_module(f"beholder.cli.{name}"), name)
     app.default(asked)
+    _refuse_fractions(arguments, asked)
     try:
         app(list(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         raise UserError(f"{_mistake(error, asked)} See beholder {verb} --help.") from error
     return 0
+
+
+def _refuse_fractions(arguments: Sequence[str], asked: Callable[..., None]) -> None:
+    """Raises UserError for a fraction where a whole number is meant, which cyclopts would round."""
+    hints = get_type_hints(asked)  # int, int | None, tuple[int, ...]
+    whole = {f"--{name.replace('_', '-')}" for name, hint in hints.items() if int in (hint, *get_args(hint))}
+    given = itertools.pairwise(part for argument in arguments for part in argument.split("=", 1))
+    for option, value in given:
+        if option in whole and re.fullmatch(r"[+-]?\d*\.\d*[1-9]\d*", value):
+            raise UserError(f"{option} {value}: give a whole number.")
 
 
 def _mistake(error: Any, asked: Callable[..., None]) -> str:

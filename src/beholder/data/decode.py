@@ -131,17 +131,17 @@ def _read_bytes(sample: Sample) -> bytes:
         assert sample.path is not None, "a sample has a path or bytes"
         try:
             if not stat.S_ISREG(Path(sample.path).stat().st_mode):  # a pipe or device would be read without end
-                raise Unreadable("cannot be read: not a regular file")
+                raise Unreadable("not a regular file")
             content = Path(sample.path).read_bytes()
         except ValueError:
             raise Unreadable("no such file: the name has a null character") from None
         except FileNotFoundError:
             raise Unreadable("no such file") from None
         except PermissionError:
-            raise Unreadable("cannot be read: permission denied") from None
+            raise Unreadable("permission denied") from None
         except OSError as error:
             reason = "link loop" if error.errno == errno.ELOOP else (error.strerror or str(error)).lower()
-            raise Unreadable(f"cannot be read: {reason}") from None
+            raise Unreadable(reason) from None
     if not content:
         raise Unreadable("empty file")
     return content
@@ -164,7 +164,7 @@ def _read_dicom(content: bytes, limits: Limits) -> Picture:
 
 
 def _read_with_pillow(content: bytes, limits: Limits, at_least: int | None) -> Picture:
-    with _open(content) as image:
+    with open_image(content) as image:
         width, height = image.size
         _check_size(width, height, limits)
         if at_least is not None:
@@ -179,8 +179,8 @@ def _read_with_pillow(content: bytes, limits: Limits, at_least: int | None) -> P
     return Picture(pixels, width, height)
 
 
-def _open(content: bytes) -> Image.Image:
-    """Pillow's header parsers, one after the other.
+def open_image(content: bytes) -> Image.Image:
+    """What Pillow's header parsers, one after the other, make of it; not decoded yet. Raises Unreadable.
 
     `Image.open` is not called because its own guard against decompression bombs warns, or refuses without telling the
     size, before `Limits` can speak.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections import Counter
 from pathlib import Path, PurePosixPath
@@ -60,13 +61,20 @@ def find_masks(listing: Listing) -> tuple[frozenset[str], list[str]]:
     return frozenset(key for keys in found.values() for key in keys), notes
 
 
-def texts_beside(listing: Listing) -> dict[str, str]:
-    """Text by image key for `x.png` + `x.txt` pairs, if half of the images have one and it is no box file."""
+def texts_beside(listing: Listing) -> tuple[dict[str, str], list[str]]:
+    """Text by image key for `x.png` + `x.txt` pairs, if half of the images have one and it is no box file; and what is
+    to be told of texts that cannot be used."""
     pairs = {key: listing.others[name] for key in listing.images if (name := _text_name(key)) in listing.others}
     if not pairs or len(pairs) < len(listing.images) / 2:
-        return {}
-    texts = {key: _read_start(path).decode("utf-8", "replace").lstrip("\ufeff").strip() for key, path in pairs.items()}
-    return {} if _are_boxes(list(texts.values())) else {key: text for key, text in texts.items() if text}
+        return {}, []
+    read = {key: _read_text(path) for key, path in pairs.items()}
+    texts = {key: text for key, text in read.items() if text}
+    if _are_boxes(list(texts.values())):
+        return {}, []
+    garbled = [pairs[key].name for key, text in read.items() if text is None]
+    notes = [f"texts that are not UTF-8 and were left out: {len(garbled):,}, such as {garbled[0]}; save them again as "
+             "UTF-8"] if garbled else []  # fmt: skip
+    return texts, notes
 
 
 def _text_name(key: str) -> str:
@@ -100,6 +108,16 @@ def _are_boxes(texts: list[str]) -> bool:
     """YOLO lines: a class number and four or more coordinates."""
     lines = [line for text in texts[:50] for line in text.splitlines() if line.strip()]
     return bool(lines) and all(_BOX_LINE.fullmatch(line) for line in lines)
+
+
+def _read_text(path: Path) -> str | None:
+    """The beginning, without space around it; None where it is no UTF-8."""
+    start = _read_start(path)
+    try:  # a letter that the end cuts off is left out
+        text, _ = codecs.utf_8_decode(start, "strict", len(start) < _SNIFFED_BYTES)
+    except UnicodeDecodeError:
+        return None
+    return text.lstrip("\ufeff").strip()
 
 
 def _read_start(path: Path) -> bytes:

@@ -7,20 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image
 
-from beholder.data.decode import Limits, decode
 from beholder.data.foreign import find_masks
 from beholder.data.listing import list_files
 from beholder.data.tables import TABLE_EXTENSIONS, cell_text, read_table
-from beholder.types import Sample
 
 _MASK_COLUMNS = ("mask_file_name", "mask", "mask_path", "mask_file", "segmentation")
 _FILE_COLUMNS = ("file_name", "filename", "path", "file", "image")
 _MARK = re.compile(r"[_-](mask|gt|seg|label)$")
 _NUMBER = re.compile(r"(\d+)(?!.*\d)")
-_LOSSY = frozenset({".jpg", ".jpeg"})
 
 
 def find_mask_files(folder: Path) -> dict[str, Path]:
@@ -45,20 +40,6 @@ def find_mask_files(folder: Path) -> dict[str, Path]:
         if path.suffix.lower() in TABLE_EXTENSIONS:
             found |= _in_table(path, PurePosixPath(key).parent, listing.images)
     return found
-
-
-def read_mask(path: Path, limits: Limits) -> UInt8[np.ndarray, "H W 3"]:
-    """White where there is something, else black: whatever is above 0, since instances are numbered from 1; of a
-    JPEG, whose black is not quite black, what is above the middle. Raises Unreadable."""
-    picture = decode(Sample(str(path), path), limits)
-    values = picture.max(2)
-    if path.suffix.lower() not in _LOSSY:
-        with Image.open(path) as image:  # which was readable; deep or palette values must not be scaled to nothing
-            raw = np.asarray(image)
-        if raw.ndim == 2 and raw.shape == values.shape:
-            values = np.where(raw > 0, 255, 0)
-    is_something = values > (127 if path.suffix.lower() in _LOSSY else 0)
-    return np.repeat(np.where(is_something, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def without_masks(keys: Sequence[str], masks: Mapping[str, Path], folder: Path) -> list[int]:

@@ -138,7 +138,7 @@ def _is_file(path: Path) -> bool:
 def _draft_of_folders(listing: Listing) -> _Draft:
     masks, notes = find_masks(listing)
     keys = [key for key in listing.images if key not in masks]
-    layout, texts = detect_layout(keys), texts_beside(listing)
+    layout, (texts, told) = detect_layout(keys), texts_beside(listing)
     samples = {
         key: Sample(
             key,
@@ -154,7 +154,7 @@ def _draft_of_folders(listing: Listing) -> _Draft:
         name, title = "image and text pairs", "folder of image and text pairs"
     elif texts:
         title += ", texts beside the images"
-    return _Draft(name, title, samples, [], notes, layout.normal_label)
+    return _Draft(name, title, samples, [], [*notes, *told], layout.normal_label)
 
 
 def _draft_of_tables(listing: Listing, name: str, tables: list[FoundTable], masks: Iterable[str]) -> _Draft:

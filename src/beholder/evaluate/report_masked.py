@@ -116,12 +116,16 @@ def _opening(results: Mapping[str, Any]) -> Markup:
 
 def _holes_section(results: Mapping[str, Any]) -> Section:
     kinds = dig(results, "judged", "holes", "kinds")
-    rows: list[list[Child]] = []
-    for kind, told in kinds.items():
-        title = ["All holes" if kind == "all" else kind.capitalize(), tag("small", _size(told))]
-        own = [tag("b", f"{told['distance']:.3f}"), tag("small", f"{told['psnr']:.1f} dB")]
-        rows.append([title, own, *(_rival(one) for one in told["rivals"].values()), f"{told['tokenizer']:.3f}"])
-    columns = ["Hole", "The model", *(name.capitalize() for name in kinds["all"]["rivals"]), "Tokenizer"]
+    names = ("All holes" if kind == "all" else kind.capitalize() for kind in kinds)
+    columns: list[Child] = [
+        "",
+        *([name, tag("small", _size(told))] for name, told in zip(names, kinds.values(), strict=True)),
+    ]
+    own = ([tag("b", f"{told['distance']:.3f}"), tag("small", f"{told['psnr']:.1f} dB")] for told in kinds.values())
+    rows: list[list[Child]] = [["The model", *own]]
+    for rival in kinds["all"]["rivals"]:
+        rows.append([rival.capitalize(), *(_rival(told["rivals"][rival]) for told in kinds.values())])
+    rows.append(["Tokenizer", *(f"{told['tokenizer']:.3f}" for told in kinds.values())])
     return section(
         "holes",
         "Holes",

@@ -98,10 +98,9 @@ def _trained(results: Mapping[str, Any]) -> str | None:
     told = words(results, "training", "sentence")
     said: list[str] = [told] if told else []
     if not told and (backbone or objective):
-        said.append(
-            (backbone or "The model")
-            + (f" studied the images without labels, by {objective}." if objective else " was adapted.")
-        )
+        is_without = words(results, "training", "objective") in _OBJECTIVES
+        how = "studied the images without labels, by" if is_without else "learned by"
+        said.append((backbone or "The model") + (f" {how} {objective}." if objective else " was adapted."))
     if steps is not None:
         said.append(say_things(steps, "step") + (f" in {say_seconds(seconds)}." if seconds is not None else "."))
     if kept is not None and kept != steps:

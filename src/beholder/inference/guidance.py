@@ -3,6 +3,7 @@ Salimans 2022, arXiv 2207.12598; of tokens: Gafni et al. 2022, arXiv 2203.13131)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,14 @@ from torch import Tensor, nn
 
 from beholder.trunk.cache import Cache
 from beholder.types import UserError
+
+
+def check_guidance(scale: float) -> None:
+    """Raises UserError for what scores cannot be multiplied with."""
+    if not 0 <= scale < math.inf:
+        raise UserError(
+            f"--guidance {scale:g}: give a number from 0 on; 1 is the model as it is, 3 follows what is asked for more."
+        )
 
 
 class Guided(nn.Module):
@@ -25,10 +34,7 @@ class Guided(nn.Module):
     def __init__(self, model: nn.Module, scale: float, without: Callable[[Tensor], Tensor]) -> None:
         """`without` makes of prompts B T the same with nothing asked for. Raises UserError for a negative scale."""
         super().__init__()
-        if not 0 <= scale < float("inf"):
-            raise UserError(
-                f"guidance={scale}: it must not be below 0; 1 is the model as it is, 3 follows the text more."
-            )
+        check_guidance(scale)
         self.model, self.scale = model, scale
         self._without = without
 

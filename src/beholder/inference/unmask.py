@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from beholder.inference.guidance import check_guidance
 from beholder.inference.sampling import check_temperature
 from beholder.objectives.masked_codes import share_hidden
 from beholder.types import UserError
@@ -38,11 +39,7 @@ class UnmaskConfig:
         check_temperature(self.temperature, "code")
         if not 0 <= self.unrest < math.inf:
             raise UserError(f"unrest={self.unrest}: it must not be below 0; 4.5 is usual.")
-        if not 0 <= self.guidance < math.inf:
-            raise UserError(
-                f"--guidance {self.guidance}: it must not be below 0; 1 is the model as it is, 3 follows what is asked "
-                "for more."
-            )
+        check_guidance(self.guidance)
 
 
 @torch.inference_mode()

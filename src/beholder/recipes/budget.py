@@ -38,6 +38,8 @@ def parse_budget(text: str, *, needed: bool = False) -> Budget:
     if needed and number == 0:
         raise UserError(f"--budget {text}: nothing is learned in no time; give a time such as 5m, or '400 steps'.")
     if unit.startswith("step"):
+        if not number.is_integer():
+            raise UserError(f"--budget {text}: give a whole number of steps.")
         return Budget(steps=_bounded(int(number), _MOST_STEPS, text))
     seconds = number * {"s": 1, "m": 60, "h": 3600, "": 0}[unit]
     return Budget(seconds=_bounded(seconds, _MOST_SECONDS, text))

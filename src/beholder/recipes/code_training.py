@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from torch import nn
 
 from beholder.data.stream import Stream
@@ -24,6 +24,7 @@ from beholder.runtime.memory import in_memory
 from beholder.runtime.run_folder import RunFolder
 from beholder.runtime.seed import derive, seed_everything
 from beholder.tasks.picture_codes import PictureCodes
+from beholder.tasks.provenance import describe_origin, write_picture
 from beholder.train.best import KeepBest
 from beholder.train.loop import Plan, Probe, train
 from beholder.train.pace import Timed, seconds_per_step
@@ -91,19 +92,25 @@ def fit(
     stream: Stream,
     num_steps: int,
     look: Callable[[], Mapping[str, float]],
-    sketch: Callable[[Path], None],
+    sketch: Callable[[], np.ndarray | None],
     unit: str = "nats a code",
     best_by: str | None = None,
+    *,
+    verb: str,
+    texts: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Train the model of the run in place, as `fit_stage`. `look` gives figures of held-out pictures, `sketch` draws
-    samples into a file; both are asked now and then. The model ends with the weights at which the figure of `look`
-    called `best_by` was lowest, else with the last."""
+    """Train the model of the run in place, as `fit_stage`. `look` gives figures of held-out pictures, `sketch` a sheet
+    of samples, drawn for the `texts`, which is written with where it comes from; both are asked now and then. The model
+    ends with the weights at which the figure of `look` called `best_by` was lowest, else with the last."""
     samples = sitting.run.path / "samples"
     samples.mkdir(exist_ok=True)
 
     def probe(_: nn.Module, step: int) -> Mapping[str, float]:
         told = look()
-        sketch(samples / f"step-{step:06d}.png")
+        sheet, name = sketch(), f"step-{step:06d}"
+        if sheet is not None:
+            origin = describe_origin(verb, f"unfinished: {name}", sitting.seed, list(texts))
+            write_picture(samples / f"{name}.png", sheet, origin)
         return told
 
     every = max(1, num_steps // NUM_PROBES)
@@ -175,8 +182,9 @@ def plan_for(lr: float, num_steps: int, seed: int, probe_every: int = 0) -> Plan
     )  # fmt: skip
 
 
-def course(run: RunFolder, story: Mapping[str, Any], title: str) -> dict[str, Any]:
-    """What a report tells of the training: steps, seconds, losses and probes, each of these by its `title` and name."""
+def course(run: RunFolder, story: Mapping[str, Any], title: str, untitled: str = "") -> dict[str, Any]:
+    """What a report tells of the training: steps, seconds, losses and probes, each of these by its `title` and name,
+    but the one called `untitled` by its name alone."""
     losses = losses_of(run)
     costs, probes = run.costs(), story["probes"]
     names = [name for name in (probes[-1] if probes else {}) if name != "step"]
@@ -187,7 +195,11 @@ def course(run: RunFolder, story: Mapping[str, Any], title: str) -> dict[str, An
         "seconds": costs[TRAINING].seconds if TRAINING in costs else None,
         "losses": [list(point) for point in losses[:: max(1, len(losses) // _MOST_POINTS)]],
         "probes": [
-            {"name": f"{title}, {name}", "values": [[one["step"], one[name]] for one in probes]} for name in names
+            {
+                "name": name.capitalize() if name == untitled else f"{title}, {name}",
+                "values": [[one["step"], one[name]] for one in probes],
+            }
+            for name in names
         ],
     }
 

@@ -26,6 +26,7 @@ from beholder.recipes.tokenizer.drawn import FEWEST
 from beholder.recipes.tokenizer.pictures import groups_of, hold_out
 from beholder.runtime.arrays import create_array
 from beholder.runtime.files import read_json, write_json
+from beholder.runtime.log import counted
 from beholder.runtime.words import words_of
 from beholder.tasks.picture_codes import PictureCodes
 from beholder.types import Sample, UserError
@@ -53,6 +54,8 @@ class Collection:
     masks: Mapping[int, Path]
     """Of the pictures that have one, by their place."""
     num_refused: int
+    notes: tuple[str, ...] = ()
+    """What the user should know of the folder."""
 
     def places(self, is_held_out: bool) -> Int[np.ndarray, " m"]:
         """Of the pictures on one side."""
@@ -67,6 +70,7 @@ class Collection:
             "num_found": len(self.samples) + self.num_refused,
             "num_kept": len(self.samples),
             "num_quarantined": self.num_refused,
+            "notes": list(self.notes),
             "split": {"train": len(self.samples) - num_held, "test": num_held},
         }
 
@@ -93,6 +97,9 @@ def collect(sitting: Sitting[Any], facts: Mapping[str, Any]) -> Collection:
     data, run, log = sitting.data, sitting.run, sitting.log
     source, masks = _read(data)
     log.stage("Read", source.description)
+    notes = tuple(note for note in source.notes if "--labels" not in note)  # these verbs have no such option
+    for note in notes:
+        log.warn(note)
     curation = curate(
         source,
         run.scratch("survey"),
@@ -102,7 +109,9 @@ def collect(sitting: Sitting[Any], facts: Mapping[str, Any]) -> Collection:
     )  # fmt: skip
     samples = curation.samples
     if len(samples) < FEWEST:
-        raise UserError(f"{data} has {len(samples)} readable pictures and at least {FEWEST} are needed; give more.")
+        raise UserError(
+            f"{data} has {counted(len(samples), 'readable picture')} and at least {FEWEST} are needed; give more."
+        )
     split = facts.get("split")
     own = split["seed"] if isinstance(split, dict) and isinstance(split.get("seed"), int) else sitting.seed
     is_held_out = hold_out(samples, groups_of(samples, curation.cluster), own)
@@ -111,7 +120,7 @@ def collect(sitting: Sitting[Any], facts: Mapping[str, Any]) -> Collection:
     found = identify(samples, masks)
     refuse_changed(run, data, run.expect("pictures", found), found)
     owned = {place: masks[sample.key] for place, sample in enumerate(samples) if sample.key in masks}
-    return Collection(source.description, samples, is_held_out, owned, len(curation.quarantine))
+    return Collection(source.description, samples, is_held_out, owned, len(curation.quarantine), notes)
 
 
 def _read(data: Path) -> tuple[Source, dict[str, Path]]:

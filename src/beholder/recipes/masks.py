@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
 from beholder.data.decode import Limits, Unreadable
-from beholder.data.series import find_mask_files, read_mask, without_masks
+from beholder.data.masks import as_picture, read_mask
+from beholder.data.series import find_mask_files, without_masks
 from beholder.data.sources import Source
 from beholder.types import UserError
 
@@ -23,7 +25,7 @@ def split_masks(source: Source, data: Path) -> tuple[Source, dict[str, Path]]:
     masks = find_mask_files(data)
     kept = without_masks([sample.key for sample in source.samples], masks, data)
     samples = tuple(source.samples[place] for place in kept)
-    return Source(source.folder, source.layout, source.description, samples, source.refused), masks
+    return replace(source, samples=samples), masks
 
 
 def square_mask(
@@ -38,7 +40,7 @@ def square_mask(
     Raises UserError where it cannot be read, and where it has another size.
     """
     try:
-        mask = read_mask(path, limits)
+        mask = as_picture(read_mask(path, limits))
     except Unreadable as error:
         raise UserError(
             f"{path}, the mask of {key}, cannot be read ({error.reason}); mend or remove it and run the command again."

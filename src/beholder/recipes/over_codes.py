@@ -39,7 +39,7 @@ def sit_over_codes(
     refuse_inside(out, data)
     codec = open_part(tokenizer, CODEC, "--tokenizer")
     asked = {"recipe": recipe, "data": str(data), "tokenizer": str(tokenizer), **to_json(settings), "seed": seed}
-    with RunFolder.open(out, asked) as run:
+    with RunFolder.open(out, asked, log) as run:
         limits = Limits(max_pixels=max_pixels, min_side=codec.config.stride)
         check_codec(run.expect("codec", codec.fingerprint), codec, out)
         yield Sitting(data, settings, seed, run, pick_device(device, threads), limits, log), codec, asked

@@ -85,7 +85,7 @@ def train_pairs(
     refuse_inside(out, Path(data))
     asked = {"recipe": "train_pairs", "data": str(data), "image": image, "text": text, "group": group, "seed": seed}
     picked = pick_device(device, threads)
-    with RunFolder.open(out, {**asked, "config": to_json(config)}) as run:
+    with RunFolder.open(out, {**asked, "config": to_json(config)}, log) as run:
         towers = open_towers(image, text)
         found = read_pairs(run, Path(data), Limits(max_pixels=max_pixels), picked, seed, log, group=group)
         samples, parts = found.samples, found.parts

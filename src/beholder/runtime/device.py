@@ -7,6 +7,7 @@ import ctypes
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -31,6 +32,7 @@ class Device:
         )
 
 
+_LIMIT_OF_CONTAINER = Path("/sys/fs/cgroup/memory.max")
 MOST_THREADS = 1024
 """More are a slip of the finger, which would otherwise end in a crash of the thread library."""
 
@@ -75,6 +77,18 @@ def count_threads(asked: int | None) -> int:
 def usable_cores() -> int:
     """Cores that this process may run on: the affinity mask, not the machine's count."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def whole_memory(device: torch.device) -> int | None:
+    """Bytes that the device has, or that this process may use where it runs on the CPU; None where nobody tells."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    told = []
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        told.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    with contextlib.suppress(ValueError, OSError):  # "max" where nothing limits
+        told.append(int(_LIMIT_OF_CONTAINER.read_text(encoding="ascii")))
+    return min(told, default=None)
 
 
 def keep_freed_memory() -> bool:

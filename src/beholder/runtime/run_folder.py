@@ -25,6 +25,7 @@ from beholder.runtime.device import release_freed_memory
 from beholder.runtime.energy import Cost, Stopwatch
 from beholder.runtime.files import read_json, told_kindly, write_json
 from beholder.runtime.lock import lock_folder
+from beholder.runtime.log import Log
 from beholder.types import UserError
 
 _EXPECTED = "expected"
@@ -45,8 +46,8 @@ class RunFolder:
         self._expected: dict[str, Any] = {}
 
     @classmethod
-    def open(cls, path: Path, recipe: dict[str, Any]) -> RunFolder:
-        """Create the run, or resume it when its recipe is the same.
+    def open(cls, path: Path, recipe: dict[str, Any], log: Log | None = None) -> RunFolder:
+        """Create the run, or resume it when its recipe is the same, which the log tells.
 
         Raises UserError when the folder holds a finished run, another recipe, something that is not a run,
         or is in use by a live process.
@@ -63,6 +64,8 @@ class RunFolder:
             try:
                 _refuse_finished(path)  # another process may have finished it since
                 is_resumed = _begin(path, json.loads(json.dumps(recipe)))
+                if is_resumed and log is not None:
+                    log.stage("Resume", f"{path}: what is done is kept")
                 return cls(path, lock, is_resumed=is_resumed, is_new=is_new)
             except BaseException:
                 os.close(lock)

@@ -8,6 +8,17 @@ import random
 import numpy as np
 import torch
 
+from beholder.types import UserError
+
+_BEYOND = 1 << 62
+"""What is drawn in rows takes seeds from the one that is given on, and torch takes 64 bits."""
+
+
+def check_seed(seed: int) -> None:
+    """Raises UserError for what is no seed."""
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < _BEYOND:
+        raise UserError(f"--seed {seed}: give a whole number from 0 to {_BEYOND - 1}.")
+
 
 def derive(seed: int, *purpose: str | int) -> int:
     """A 63-bit seed for one purpose: equal arguments give equal seeds, on every machine and Python version."""

@@ -173,7 +173,7 @@ def _add_openai(app: FastAPI) -> None:
         prompt: Annotated[str | None, Form()] = None,
         label: Annotated[str | None, Form()] = None,
         n: Annotated[int, Form(ge=1, le=16)] = 1,
-        seed: Annotated[int, Form(ge=0, le=2**62)] = 0,
+        seed: Annotated[int, Form(ge=0, lt=2**62)] = 0,
     ) -> Response:
         """The picture with something else where the mask is transparent, or, without transparency, not black."""
         _refuse_other_fields(await request.form())

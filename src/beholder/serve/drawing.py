@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-import io
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from beholder.data.decode import Limits, Unreadable
+from beholder.data.masks import read_hole
 from beholder.runtime.device import Device
 from beholder.serve.engine import Engine
 from beholder.serve.lane import Spent
@@ -20,6 +20,7 @@ from beholder.tasks.generate import DrawingConfig, generate
 from beholder.tasks.inpaint import Painted, inpaint
 from beholder.tasks.masked_pictures import Wish
 from beholder.tasks.provenance import encode_picture
+from beholder.types import Sample
 
 Drawn = Sequence[tuple[np.ndarray, Mapping[str, Any]]]
 """Pictures, each with its origin."""
@@ -53,31 +54,22 @@ async def edit(
     """The picture with something else where the mask says so. Raises Refusal and UserError for what cannot be."""
     part = engine.find(model, "images/edits").served.mends
     assert part is not None
-    hole = hole_of(mask, engine.config.most_pixels)
+    hole, told = _hole_of(mask, engine.config.most_pixels)
 
     def work() -> Sequence[Painted]:
         return inpaint(part, picture, hole, wish=wish, count=count, seed=seed, device=device)
 
     painted, spent = await engine.lane.run(work)
-    return _told([(one.picture, one.origin) for one in painted], painted[0].notes), spent
+    return _told([(one.picture, one.origin) for one in painted], [*told, *painted[0].notes]), spent
 
 
-def hole_of(content: bytes, most_pixels: int) -> np.ndarray:
-    """What is to be replaced: where a mask is transparent, as OpenAI has it; of one that is nowhere, what is not black.
-    Raises Refusal (400) for what is no picture."""
+def _hole_of(content: bytes, most_pixels: int) -> tuple[np.ndarray, list[str]]:
+    """As `read_hole`. Raises Refusal (400) for what is no picture."""
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.width * image.height > most_pixels:
-                raise Refusal(400, f"mask has {image.width:,} x {image.height:,} pixels, more than {most_pixels:,}.",
-                              param="mask")  # fmt: skip
-            colours = np.asarray(image.convert("RGBA"))
-            is_clear = colours[..., 3] < 128
-            return (is_clear if is_clear.any() else colours[..., :3].max(2) > 0).astype(np.uint8)
-    except Refusal:
-        raise
-    except Exception as error:  # decoders raise whatever their parsing trips over
-        raise Refusal(400, "mask cannot be read; send a PNG of the picture's size.", param="mask",
-                      code="invalid_image") from error  # fmt: skip
+        return read_hole(Sample("mask", data=content), Limits(max_pixels=most_pixels))
+    except Unreadable as error:
+        reason = error.reason.replace(" (--max-pixels)", "")
+        raise Refusal(400, f"mask cannot be read ({reason}).", param="mask", code="invalid_image") from error
 
 
 def _told(drawn: Drawn, notes: Sequence[str]) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class ChatRequest(Asked):
     top_p: float | None = Field(None, gt=0, le=1)
     top_k: int | None = Field(None, ge=1)
     n: int = Field(1, ge=1, le=16)
-    seed: int = Field(0, ge=0, le=2**62)
+    seed: int = Field(0, ge=0, lt=2**62)
     stop: str | list[str] | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -117,7 +117,7 @@ class ImageRequest(Asked):
 
     prompt: str | None = None
     n: int = Field(1, ge=1, le=16)
-    seed: int = Field(0, ge=0, le=2**62)
+    seed: int = Field(0, ge=0, lt=2**62)
     size: str | None = None
     response_format: Literal["b64_json", "url"] | None = None
     quality: Literal["auto", "standard"] | None = None

@@ -11,13 +11,16 @@ import numpy as np
 from jaxtyping import UInt8
 
 from beholder.data.decode import Limits
+from beholder.data.masks import numbers_as_mask
 from beholder.inference.sampling import GREEDY, SamplingConfig
 from beholder.pretrained.part_folder import Part
 from beholder.runtime.device import Device, pick_device
+from beholder.runtime.log import counted
+from beholder.runtime.seed import check_seed
 from beholder.tasks.embed import ImageInput, decoded_batches
 from beholder.tasks.provenance import describe_origin, write_picture
 from beholder.tasks.visual_sentences import open_sentences
-from beholder.types import UserError
+from beholder.types import Sample, UserError
 
 
 @dataclass(frozen=True)
@@ -52,31 +55,41 @@ def complete(
     The middle square of each picture is read, at the tokenizer's size. Raises UserError for an even number of pictures,
     for fewer than three, for more than the model reads, and for one that cannot be read.
     """
-    if len(pictures) % 2 == 0 or len(pictures) < 3:
-        raise UserError(
-            f"{len(pictures)} pictures: give pairs of a picture and its answer, then the picture to be answered: "
-            "3, 5 or 7 in all."
-        )
+    check_seed(seed)
+    pictures = [pictures] if isinstance(pictures, ImageInput) else list(pictures)
     speaker = open_sentences(part, device or pick_device())
+    if len(pictures) % 2 == 0 or len(pictures) < 3:
+        sizes = " or ".join(map(str, range(3, speaker.num_pictures, 2)))
+        raise UserError(
+            f"{counted(len(pictures), 'picture')}: give pairs of a picture and its answer, then the picture to be "
+            f"answered: {sizes} in all for this model."
+        )
     speaker.check_length(len(pictures) + 1)
-    images = _decoded(pictures, limits or Limits())
+    images, told = _decoded(pictures, limits or Limits())
     codes = speaker.pictures.encode(speaker.pictures.squares(images))
     found = speaker.answer(codes[None], sampling, seed)
     nats = speaker.surprise(np.concatenate([codes[None], found[None]], axis=1))[0, -1]
     names = [Path(one) if isinstance(one, str | Path) else Path("picture") for one in pictures]
     origin = describe_origin("complete", part.fingerprint, seed, names, temperature=sampling.temperature)
-    notes = _notes(images, speaker.pictures.side)
+    notes = (*told, *_notes(images, speaker.pictures.side))
     return Completion(speaker.pictures.decode(found)[0], float(nats), origin, notes)
 
 
-def _decoded(pictures: Sequence[ImageInput], limits: Limits) -> list[np.ndarray]:
-    images = []
+def _decoded(pictures: Sequence[ImageInput], limits: Limits) -> tuple[list[np.ndarray], list[str]]:
+    """And what is to be told of answers that are masks."""
+    images, notes = list[np.ndarray](), list[str]()
     for batch in decoded_batches(pictures, limits):
         for key, image in batch:
             if isinstance(image, str):
-                raise UserError(f"{key} cannot be read ({image}); every picture of the sentence is needed.")
+                raise UserError(f"{key}: {image}; every picture of the sentence is needed.")
+            given = pictures[len(images)]
+            if len(images) % 2 and isinstance(given, str | Path):
+                mask = numbers_as_mask(Sample(key, Path(given)), limits)
+                if mask is not None:
+                    notes.append(f"{key} holds numbers and no tones; what is above 0 in it is white, as in training")
+                image = image if mask is None else mask
             images.append(image)
-    return images
+    return images, notes
 
 
 def _notes(images: Sequence[np.ndarray], side: int) -> tuple[str, ...]:

@@ -16,10 +16,10 @@ from beholder.inference.sampling import SamplingConfig
 from beholder.inference.unmask import UnmaskConfig
 from beholder.pretrained.part_folder import MASKED, Part
 from beholder.runtime.device import Device, pick_device
-from beholder.runtime.files import told_kindly
+from beholder.runtime.files import refuse_unwritable, told_kindly
 from beholder.tasks.captioned_pictures import USUAL, open_captioned
 from beholder.tasks.masked_pictures import Wish, open_masked
-from beholder.tasks.provenance import check_count, describe_origin, write_picture
+from beholder.tasks.provenance import check_drawing, describe_origin, write_picture
 from beholder.tasks.rerank import open_reranker, rank_pictures
 from beholder.types import UserError
 
@@ -110,7 +110,7 @@ def generate(
     given. Each picture has a seed of its own, from `seed` on. Raises UserError for counts that cannot be, a prompt of
     unknown words, an option that the model has no use for, and where the memory does not hold `batch_size` at once.
     """
-    _check(count, keep, batch_size, config)
+    _check(prompt, count, keep, batch_size, seed, config)
     device = device or pick_device()
     wished = prompt if prompt is not None else label
     draw, notes = _open(part, prompt, label, config, device)
@@ -170,10 +170,16 @@ def _open(
     return write, drawer.captions.check(prompt)
 
 
-def make_folder(folder: Path) -> Path:
-    """A new or empty folder. Raises UserError where it holds something, or is none."""
+def check_folder(folder: Path) -> None:
+    """Raises UserError where it holds something, is no folder, or cannot be made."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"--out {folder} exists and holds something; choose another folder, nothing is overwritten.")
+    refuse_unwritable(folder / "01.png")
+
+
+def make_folder(folder: Path) -> Path:
+    """A new or empty folder. Raises UserError as `check_folder` does."""
+    check_folder(folder)
     with told_kindly(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -185,12 +191,12 @@ def _read_part(part: Part, wished: str) -> str:
     return wished if captions is None else captions.decode(captions.encode([wished])[0])
 
 
-def _check(count: int, keep: int | None, batch_size: int, config: DrawingConfig) -> None:
-    for option, value in (
-        ("--count", count), ("--keep", keep), ("--batch-size", batch_size), ("--steps", config.num_steps)
-    ):  # fmt: skip
+def _check(prompt: Any, count: int, keep: int | None, batch_size: int, seed: int, config: DrawingConfig) -> None:
+    if not isinstance(prompt, str | None):
+        raise UserError(f"The prompt is {prompt!r:.60}; give one text, and call again for another.")
+    check_drawing(count, batch_size, seed)
+    for option, value in (("--keep", keep), ("--steps", config.num_steps)):
         if value is not None and value < 1:
             raise UserError(f"{option} {value}: it must be at least 1.")
-    check_count(count)
     if keep is not None and keep > count:
         raise UserError(f"--keep {keep}: more than the {count} that --count draws; raise --count or lower --keep.")

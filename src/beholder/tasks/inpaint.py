@@ -12,17 +12,18 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from beholder.data.decode import Limits, Unreadable
-from beholder.data.series import read_mask
+from beholder.data.masks import hole_in, read_hole
 from beholder.inference.unmask import UnmaskConfig
 from beholder.pretrained.part_folder import Part
 from beholder.runtime.device import Device, pick_device
 from beholder.tasks.embed import ImageInput, decoded_batches
 from beholder.tasks.masked_pictures import USUAL, MaskedPictures, Wish, open_masked
-from beholder.tasks.provenance import check_count, describe_origin, write_picture
+from beholder.tasks.provenance import check_drawing, describe_origin, write_picture
 from beholder.types import UserError
 
 MaskInput = str | Path | Image.Image | np.ndarray
-"""A file, a Pillow image, or an array H W (or H W C) of bytes or truths: what is not 0 is to be replaced."""
+"""A file, a Pillow image, or an array H W (or H W C) of bytes or truths: what is transparent is to be replaced, or,
+where nothing is, what is not 0."""
 NOTHING = Wish()
 
 
@@ -67,22 +68,21 @@ def inpaint(
     device: Device | None = None,
     limits: Limits | None = None,
 ) -> list[Painted]:
-    """So many versions of the picture with something else where the mask is not 0, of seeds from `seed` on.
+    """So many versions of the picture with something else where the mask says so, of seeds from `seed` on: where it is
+    transparent, as OpenAI has it, or, where it is nowhere, not 0.
 
     Outside of the mask the picture stays as it is, at its own size. The model reads a square of it; where that is no
     square of the model's side, what is painted is enlarged or shrunk to fit, and that is told. Raises UserError for a
     picture that cannot be read or is smaller than a patch, for a mask of another size, an empty or a full one, or one
     that no such square covers, for counts below 1, and for a class or words that the model does not know.
     """
-    for option, value in (("--count", count), ("--batch-size", batch_size)):
-        if value < 1:
-            raise UserError(f"{option} {value}: at least 1 is needed.")
-    check_count(count)
+    check_drawing(count, batch_size, seed)
     painter, limits = open_masked(part, device or pick_device()), limits or Limits()
     notes = painter.check(wish)
     pixels, name = _decoded(image, limits, part.need_codec().config.stride)
-    hole = _read_hole(mask, limits, pixels, name)
-    window = _find_window(hole)
+    hole, told = _read_hole(mask, limits, pixels, name)
+    notes += told
+    window = _find_window(hole, _name_of(mask))
     square, hole_in_square = _shrink(pixels[window.within], hole[window.within], painter)
     painted = painter.mend(
         np.repeat(square[None], count, 0), np.repeat(hole_in_square[None], count, 0), [wish] * count, decoding, seed,
@@ -117,10 +117,7 @@ def paint(
 ) -> list[Painted]:
     """So many pictures from nothing, of the class or caption that is asked for, of seeds from `seed` on: squares of the
     model's side. Raises UserError as `inpaint` does."""
-    for option, value in (("--count", count), ("--batch-size", batch_size)):
-        if value < 1:
-            raise UserError(f"{option} {value}: at least 1 is needed.")
-    check_count(count)
+    check_drawing(count, batch_size, seed)
     painter = open_masked(part, device or pick_device())
     notes = tuple(painter.check(wish))
     pictures = painter.pictures.decode(painter.paint([wish] * count, decoding, seed, batch_size))
@@ -144,17 +141,13 @@ def _decoded(image: ImageInput, limits: Limits, patch: int) -> tuple[np.ndarray,
     return pixels, name
 
 
-def _read_hole(mask: MaskInput, limits: Limits, pixels: np.ndarray, name: str) -> Bool[np.ndarray, "H W"]:
-    """Raises UserError for a mask that cannot be read, is of another size, empty or full."""
-    if isinstance(mask, str | Path):
-        try:
-            values = read_mask(Path(mask), limits)
-        except Unreadable as error:
-            raise UserError(f"--mask {mask} cannot be read ({error.reason}); give a picture.") from error
-    else:
-        values = np.asarray(mask)
-    hole = (values if values.ndim == 2 else values.max(2)) > 0
-    told = f"--mask {mask}" if isinstance(mask, str | Path) else "The mask"
+def _read_hole(
+    mask: MaskInput, limits: Limits, pixels: np.ndarray, name: str
+) -> tuple[Bool[np.ndarray, "H W"], list[str]]:
+    """And what is to be told of it. Raises UserError for a mask that cannot be read, is of another size, empty or
+    full."""
+    told = _name_of(mask)
+    hole, notes = _hole_of(mask, limits)
     if hole.shape != pixels.shape[:2]:
         raise UserError(
             f"{told} has {hole.shape[1]} x {hole.shape[0]} pixels and {name} {pixels.shape[1]} x {pixels.shape[0]}; a "
@@ -166,10 +159,27 @@ def _read_hole(mask: MaskInput, limits: Limits, pixels: np.ndarray, name: str) -
         raise UserError(
             f"{told} covers the whole picture, so that nothing would be left of it; leave some of it black."
         )
-    return hole
+    return hole, notes
 
 
-def _find_window(hole: Bool[np.ndarray, "H W"]) -> Window:
+def _hole_of(mask: MaskInput, limits: Limits) -> tuple[Bool[np.ndarray, "H W"], list[str]]:
+    if isinstance(mask, str | Path):
+        try:
+            return read_hole(Path(mask), limits)
+        except Unreadable as error:
+            raise UserError(f"--mask {mask} cannot be read ({error.reason}); give a picture.") from error
+    is_array = isinstance(mask, np.ndarray) and mask.ndim in (2, 3) and mask.dtype.kind in "uib"
+    if not is_array and not isinstance(mask, Image.Image):
+        shown = f"an array {mask.shape} of {mask.dtype}" if isinstance(mask, np.ndarray) else f"{mask!r:.60}"
+        raise UserError(f"The mask is {shown}; give a file, a Pillow image, or an array H W of bytes or truths.")
+    return hole_in(mask)
+
+
+def _name_of(mask: MaskInput) -> str:
+    return f"--mask {mask}" if isinstance(mask, str | Path) else "The mask"
+
+
+def _find_window(hole: Bool[np.ndarray, "H W"], told: str) -> Window:
     """Raises UserError where the mask is longer than the shorter side."""
     side = min(hole.shape)
     starts = []
@@ -178,7 +188,7 @@ def _find_window(hole: Bool[np.ndarray, "H W"]) -> Window:
         first, last = int(places[0]), int(places[-1])
         if last - first >= side:
             raise UserError(
-                f"The mask is {last - first + 1} pixels long, and the model reads squares of the shorter side, {side}; "
+                f"{told} is {last - first + 1} pixels long, and the model reads squares of the shorter side, {side}; "
                 "mask less at a time, or cut the picture."
             )
         middle = (first + last + 1) // 2 - side // 2

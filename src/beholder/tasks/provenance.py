@@ -14,7 +14,8 @@ from jaxtyping import UInt8
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from beholder.runtime.files import told_kindly, write_whole
+from beholder.runtime.files import refuse_unwritable, told_kindly, write_whole
+from beholder.runtime.seed import check_seed
 from beholder.types import UserError
 from beholder.version import VERSION
 
@@ -41,10 +42,12 @@ def describe_origin(
 
 
 def write_picture(path: Path, pixels: UInt8[np.ndarray, "H W 3"], origin: Mapping[str, Any]) -> None:
-    """Write a PNG that carries its origin. Raises UserError for another ending, and where it cannot be written."""
+    """Write a PNG that carries its origin, and the folders above it. Raises UserError for another ending, and where it
+    cannot be written."""
     check_name(path)
     data = encode_picture(pixels, origin)
     with told_kindly(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, lambda temporary: _write_bytes(temporary, data))
 
 
@@ -59,7 +62,8 @@ def encode_picture(pixels: UInt8[np.ndarray, "H W 3"], origin: Mapping[str, Any]
 
 
 def check_name(path: Path, inputs: Sequence[Path] = ()) -> None:
-    """Raises UserError for what is no name of a PNG file, and for one of the pictures that are read."""
+    """Raises UserError for what is no name of a PNG file or cannot be written, and for one of the pictures that are
+    read."""
     if path.suffix.lower() != ".png":
         raise UserError(
             f"--out {path}: pictures are written as PNG, which carries where they come from; end it in .png."
@@ -68,6 +72,17 @@ def check_name(path: Path, inputs: Sequence[Path] = ()) -> None:
         raise UserError(f"--out {path} is a folder; name a file, such as {path / 'answer.png'}.")
     if any(path.resolve() == one.resolve() for one in inputs):
         raise UserError(f"--out {path} is a picture that is read, and would be lost; name another file.")
+    refuse_unwritable(path)
+
+
+def check_drawing(count: int, batch_size: int, seed: int) -> None:
+    """Raises UserError for counts below 1, for more pictures than are held in memory at once, and for what is no
+    seed."""
+    for option, value in (("--count", count), ("--batch-size", batch_size)):
+        if value < 1:
+            raise UserError(f"{option} {value}: at least 1 is needed.")
+    check_count(count)
+    check_seed(seed)
 
 
 def check_count(count: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from beholder.inference.beams import BeamConfig
 from beholder.inference.generate import GenerationConfig
 from beholder.inference.sampling import GREEDY, SamplingConfig
+from beholder.runtime.seed import check_seed
 from beholder.tokenizers.dialogues import DialogueRows
 from beholder.types import UserError
 
@@ -34,6 +35,7 @@ class Saying:
             raise UserError(f"num_tokens={self.num_tokens}: an answer has at least 1 token.")
         if not all(self.stops):
             raise UserError("--stop is empty; give the text that ends an answer.")
+        check_seed(self.seed)
 
 
 USUAL = Saying()

@@ -10,6 +10,7 @@ from torch import nn
 
 from beholder.data.stream import Stream
 from beholder.runtime.device import Device
+from beholder.runtime.log import counted, duration
 from beholder.train.optimizer import build_optimizer, named_parameters
 from beholder.train.step import move_batch, take_step
 
@@ -24,6 +25,10 @@ class Timed:
     @property
     def seconds(self) -> float:
         return self.steps * self.seconds_per_step
+
+    def told(self) -> str:
+        """346 steps of 2.04 s, 11 min 46 s of training."""
+        return f"{counted(self.steps, 'step')} of {self.seconds_per_step:.2f} s, {duration(self.seconds)} of training"
 
 
 def seconds_per_step(

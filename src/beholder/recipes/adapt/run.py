@@ -87,9 +87,7 @@ def adapt(
     picked = pick_device(config.device, config.threads)
     log = log or Log(quiet=True)
     limits = Limits(max_pixels=config.max_pixels)
-    with RunFolder.open(Path(out), to_json(config)) as run, told_kindly(run.path):
-        if run.is_resumed:
-            log.stage("Resume", f"{run.path}: what is done is kept")
+    with RunFolder.open(Path(out), to_json(config), log) as run, told_kindly(run.path):
         return _adapt(Session(config, run, picked, limits, PixelConfig(), log), part)
 
 

@@ -99,7 +99,7 @@ def train_describe(
     asked = {"recipe": "train_describe", "data": str(data), "vision": vision, "language": language, "spoken": spoken}
     asked["things"] = None if things is None else str(things)
     asked |= {**to_json(settings), "seed": seed}
-    with RunFolder.open(out, asked) as run:
+    with RunFolder.open(out, asked, log) as run:
         limits, picked = Limits(max_pixels=max_pixels), pick_device(device, threads)
         sitting = Sitting(data, settings, seed, run, picked, limits, log)
         return _run(sitting, asked)

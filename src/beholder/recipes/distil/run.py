@@ -92,7 +92,7 @@ def distil(
     source, bundle = read_source(data, labels=labels), load_own(teacher)
     picked, limits = pick_device(device, threads), Limits(max_pixels)
     asked = {"recipe": "distil", "teacher": str(teacher), "data": str(data), "labels": str(labels), "seed": seed}
-    with RunFolder.open(out, {**asked, **to_json(settings)}) as run:
+    with RunFolder.open(out, {**asked, **to_json(settings)}, log) as run:
         original = open_exportable(bundle, (), pick_device("cpu", threads))
         chosen = choose_pictures(source, data, labels, original.labels, limits, settings.pictures, log)
         sitting = Sitting(data, settings, seed, run, picked, limits, log)

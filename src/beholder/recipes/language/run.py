@@ -95,7 +95,7 @@ def train_language(
     if data.is_dir():
         refuse_inside(out, data)
     asked = {"recipe": "train_language", "data": str(data), "language": language, **to_json(settings), "seed": seed}
-    with RunFolder.open(out, asked) as run:
+    with RunFolder.open(out, asked, log) as run:
         sitting = Sitting(data, settings, seed, run, pick_device(device, threads), Limits(), log)
         return _run(sitting, asked)
 

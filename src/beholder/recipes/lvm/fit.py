@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,10 +66,12 @@ def fit(
     stream: SentenceStream,
     speaker: VisualSentences,
     num_steps: int,
-    sketch: Callable[[Path], None],
+    sketch: Callable[[], np.ndarray | None],
 ) -> dict[str, Any]:
-    """Train the model in place, once: later sittings load what came of it. `sketch` draws samples into a file."""
+    """Train the model in place, once: later sittings load what came of it. `sketch` draws samples."""
     probe = Probe(stream, sitting.seed)
-    story = code_training.fit(sitting, model, NextToken(), stream, num_steps, lambda: probe.look(speaker), sketch)
+    story = code_training.fit(
+        sitting, model, NextToken(), stream, num_steps, lambda: probe.look(speaker), sketch, verb="train lvm"
+    )
     sentences = story["steps"] * sitting.settings.batch_size
     return {**story, "sentences": sentences, "tokens": sentences * model.longest}

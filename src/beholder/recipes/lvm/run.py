@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from beholder.config import from_json, to_json
 from beholder.models.lvm import TRUNKS
 from beholder.pretrained.part_folder import Part
@@ -27,9 +29,9 @@ from beholder.recipes.lvm.sheets import sheet
 from beholder.recipes.lvm.stream import SentenceStream
 from beholder.recipes.lvm.tell import Finished, tell
 from beholder.recipes.over_codes import sit_over_codes
-from beholder.recipes.rows_of_pictures import stack, write_sheet
+from beholder.recipes.rows_of_pictures import stack
 from beholder.recipes.sitting import Sitting
-from beholder.runtime.log import Log, duration
+from beholder.runtime.log import Log
 from beholder.runtime.seed import derive
 from beholder.tasks.picture_codes import PictureCodes
 from beholder.tasks.visual_sentences import VisualSentences
@@ -47,6 +49,7 @@ def train_lvm(
     out: str | Path,
     tasks: str | Sequence[str] | None = None,
     leave_out: str | Sequence[str] | None = None,
+    budget: str | None = None,
     settings: LVMTraining | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -60,9 +63,11 @@ def train_lvm(
 
     `tokenizer`: the run or model folder of an image codec. `tasks`: names between commas, of plain, edges, grey, noise,
     rotate, hole, masks, classes, frames; None: all but frames, as far as the data have them. `leave_out`: tasks with
-    answers that are judged and never learned. Raises UserError for what cannot work.
+    answers that are judged and never learned. `budget`: that of the settings if not given. Raises UserError for what
+    cannot work.
     """
     settings = settings or LVMTraining()
+    settings = replace(settings, budget=budget or settings.budget)
     if tasks is not None:
         settings = replace(settings, tasks=parse_tasks(tasks, "--tasks"))
     if leave_out is not None:
@@ -90,17 +95,21 @@ def _run(sitting: Sitting[LVMTraining], codec: Part, asked: dict[str, Any]) -> d
     stream = SentenceStream(material, tables, grammar, settings, derive(seed, "stream"))
     model = build_model(TRUNKS[settings.size], settings.num_pictures, grammar, seed)
     begin_with_codes(model, pictures, seed)
+    log.stage(
+        "Sentences",
+        f"of {settings.num_pictures} pictures, {model.longest:,} tokens each, {settings.batch_size} at once; "
+        "such a step is timed",
+    )
     timed = Timed(**run.resolve("timed", lambda: to_json(steps_for(settings, model, stream, device))))
     log.stage(
         "Estimate",
-        f"{timed.steps:,} steps of {timed.seconds_per_step:.2f} s, {duration(timed.seconds)}, on {device.reason}",
+        f"{timed.told()}, on {device.reason}",
     )
     speaker = VisualSentences(model.to(device.torch_device), pictures, grammar, device)
     questions = ask_all(stream, seed)
 
-    def sketch(path: Path) -> None:
-        if questions:
-            write_sheet(path, stack([sheet(one, tables, speaker, _NUM_SKETCHED) for one in questions]))
+    def sketch() -> np.ndarray | None:
+        return stack([sheet(one, tables, speaker, _NUM_SKETCHED) for one in questions]) if questions else None
 
     story = fit(sitting, model, stream, speaker, timed.steps, sketch)
     with sitting.run.charged("judging"):

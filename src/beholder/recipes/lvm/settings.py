@@ -70,7 +70,7 @@ def check(settings: LVMTraining) -> None:
     """Raises UserError for counts that cannot work, before anything is read."""
     if settings.num_pictures < 4 or settings.num_pictures % 2:
         raise UserError(
-            f"num_pictures={settings.num_pictures}: sentences are pairs, of at least one example and a question with "
+            f"--pictures {settings.num_pictures}: sentences are pairs, of at least one example and a question with "
             "its answer; give an even number from 4 on."
         )
     for name, least in (("batch_size", 1), ("num_views", 1), ("num_judged", 1)):

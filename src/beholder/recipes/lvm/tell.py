@@ -17,12 +17,12 @@ from beholder.recipes.code_training import costs_of, course
 from beholder.recipes.lvm.material import Material
 from beholder.recipes.lvm.settings import WEIGHTS, LVMTraining
 from beholder.recipes.results import begin_results, end_run
-from beholder.recipes.rows_of_pictures import as_png
 from beholder.recipes.sitting import Sitting
 from beholder.runtime.energy import Cost
 from beholder.runtime.files import told_kindly
 from beholder.runtime.log import energy
 from beholder.runtime.run_folder import RunFolder
+from beholder.tasks.provenance import describe_origin, encode_picture
 from beholder.train.pace import Timed
 from beholder.version import VERSION
 
@@ -63,7 +63,8 @@ def tell(sitting: Sitting[LVMTraining], asked: Mapping[str, Any], done: Finished
         "cost": costs_of(run, {"training": done.timed.seconds}),
         "wall_seconds": total.seconds,
     }
-    pictures = {f"sheet-{task}": as_png(pixels) for task, pixels in done.sheets.items()}
+    origin = describe_origin("train lvm", "of this run", asked["seed"], "")
+    pictures = {f"sheet-{task}": encode_picture(pixels, origin) for task, pixels in done.sheets.items()}
     facts = {
         "made_by": f"beholder {VERSION} train lvm",
         "data": asked["data"],
@@ -90,6 +91,8 @@ def command(asked: Mapping[str, Any], settings: LVMTraining, run: RunFolder) -> 
     words += ["--out", str(run.path), "--size", settings.size, "--budget", settings.budget]
     if settings.tasks is not None:
         words += ["--tasks", ",".join(settings.tasks)]
+    if settings.num_pictures != LVMTraining().num_pictures:
+        words += ["--pictures", str(settings.num_pictures)]
     if settings.leave_out:
         words += ["--leave-out", ",".join(settings.leave_out)]
     return shlex.join([*words, "--seed", str(asked["seed"])])
@@ -97,7 +100,7 @@ def command(asked: Mapping[str, Any], settings: LVMTraining, run: RunFolder) -> 
 
 def _data(asked: Mapping[str, Any], material: Material) -> dict[str, Any]:
     notes = [f"{len(material.masks):,} pictures have a mask"] if material.masks else []
-    return {"folder": asked["data"], **material.collection.facts, "notes": notes}
+    return {"folder": asked["data"], **material.collection.facts, "notes": [*material.collection.notes, *notes]}
 
 
 def _pictures(material: Material) -> dict[str, list[str]]:

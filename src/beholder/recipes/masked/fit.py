@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,10 +80,12 @@ def fit(
     painter: MaskedPictures,
     stream: CodeStream,
     num_steps: int,
-    sketch: Callable[[Path], None],
+    sketch: Callable[[], np.ndarray],
 ) -> dict[str, Any]:
-    """Train the model in place, once: later sittings load what came of it. `sketch` draws samples into a file."""
+    """Train the model in place, once: later sittings load what came of it. `sketch` draws samples."""
     probe = Probe(stream.material, stream.tables, painter.pictures.grid, sitting.seed)
     objective = MaskedCodes(sitting.settings.objective)
-    story = code_training.fit(sitting, painter.model, objective, stream, num_steps, lambda: probe.look(painter), sketch)
+    story = code_training.fit(
+        sitting, painter.model, objective, stream, num_steps, lambda: probe.look(painter), sketch, verb="train masked"
+    )
     return {**story, "pictures": story["steps"] * stream.batch_size}

@@ -24,7 +24,7 @@ from beholder.recipes.masked.sheets import sketch
 from beholder.recipes.masked.tell import Finished, tell
 from beholder.recipes.over_codes import sit_over_codes
 from beholder.recipes.sitting import Sitting
-from beholder.runtime.log import Log, duration
+from beholder.runtime.log import Log
 from beholder.tasks.masked_pictures import MaskedPictures
 from beholder.tasks.picture_codes import PictureCodes
 from beholder.train.pace import Timed
@@ -35,6 +35,7 @@ def train_masked(
     *,
     tokenizer: str | Path,
     out: str | Path,
+    budget: str | None = None,
     settings: MaskedTraining | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -49,7 +50,8 @@ def train_masked(
     `tokenizer`: the run or model folder of an image codec. Classes and captions are learned as something to ask for
     where the data have them. Raises UserError for what cannot work.
     """
-    settings = from_json(MaskedTraining, to_json(settings or MaskedTraining()))
+    settings = settings or MaskedTraining()
+    settings = from_json(MaskedTraining, {**to_json(settings), "budget": budget or settings.budget})
     check(settings)
     parse_budget(settings.budget, needed=True)
     with sit_over_codes(
@@ -80,13 +82,13 @@ def _run(sitting: Sitting[MaskedTraining], codec: Part, asked: dict[str, Any]) -
     timed = Timed(**run.resolve("timed", lambda: to_json(steps_for(settings, model, stream, device))))
     log.stage(
         "Estimate",
-        f"{timed.steps:,} steps of {timed.seconds_per_step:.2f} s, {duration(timed.seconds)}, on {device.reason}",
+        f"{timed.told()}, on {device.reason}",
     )
     painter = MaskedPictures(model.to(device.torch_device), pictures, material.labels, material.captions, device)
     holed = put_holes(material, tables, settings.num_judged, seed)
     story = fit(
         sitting, painter, stream(settings.batch_size), timed.steps,
-        lambda path: sketch(path, painter, settings, material, tables, holed),
+        lambda: sketch(painter, settings, material, tables, holed),
     )  # fmt: skip
     with run.charged("judging"):
         judged, sheets = judge(sitting, holed, material, tables, painter)

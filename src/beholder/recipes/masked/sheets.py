@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from jaxtyping import UInt8
 
@@ -11,7 +9,7 @@ from beholder.recipes.coded_pictures import PLAIN, CodeTables
 from beholder.recipes.masked.holes import HoledPictures, shown_with_hole
 from beholder.recipes.masked.material import Material
 from beholder.recipes.masked.settings import MaskedTraining
-from beholder.recipes.rows_of_pictures import lay_out, stack, write_sheet
+from beholder.recipes.rows_of_pictures import lay_out, stack
 from beholder.tasks.masked_pictures import MaskedPictures, Wish
 
 _COLUMNS = 8
@@ -51,13 +49,12 @@ def beside_sheet(
 
 
 def sketch(
-    path: Path,
     painter: MaskedPictures,
     settings: MaskedTraining,
     material: Material,
     tables: CodeTables,
     holed: HoledPictures,
-) -> None:
+) -> UInt8[np.ndarray, "H W 3"]:
     """What the model paints by now: four holes twice, eight pictures from nothing, and eight as they were asked for."""
     few = holed.first(_NUM_SKETCHED)
     wishes = [Wish()] * _NUM_SKETCHED
@@ -70,4 +67,4 @@ def sketch(
         drawn = painter.pictures.decode(painter.paint(asked, settings.asked))
         truth = np.stack([tables.squares[PLAIN][place] for place in material.places(True)[:_COLUMNS]])
         sheets += [sample_sheet(drawn), sample_sheet(truth)]
-    write_sheet(path, stack(sheets))
+    return stack(sheets)

@@ -15,13 +15,13 @@ from beholder.recipes.code_training import costs_of, course
 from beholder.recipes.masked.material import Material
 from beholder.recipes.masked.settings import MaskedTraining
 from beholder.recipes.results import begin_results, end_run
-from beholder.recipes.rows_of_pictures import as_png
 from beholder.recipes.sitting import Sitting
 from beholder.runtime.energy import Cost
 from beholder.runtime.files import told_kindly
 from beholder.runtime.log import energy
 from beholder.runtime.run_folder import RunFolder
 from beholder.tasks.masked_pictures import MaskedPictures
+from beholder.tasks.provenance import describe_origin, encode_picture
 from beholder.train.pace import Timed
 from beholder.version import VERSION
 
@@ -48,7 +48,7 @@ def tell(sitting: Sitting[MaskedTraining], asked: Mapping[str, Any], done: Finis
     given = f", given {' and '.join(conditions)}" if conditions else ""
     results: dict[str, Any] = {
         **begin_results(run, sitting.device, command(asked, settings, run), asked["seed"]),
-        "data": {"folder": asked["data"], **material.collection.facts, "notes": []},
+        "data": {"folder": asked["data"], **material.collection.facts},
         "judged": dict(done.judged),
         "training": {
             "backbone": f"A model of masked pictures ({settings.size}, {story['parameters']:,} parameters)",
@@ -73,7 +73,8 @@ def tell(sitting: Sitting[MaskedTraining], asked: Mapping[str, Any], done: Finis
             run.path / "model", MASKED, model.cpu(), model.config, facts=facts, card=_card(results, done),
             codec=done.codec, captions=material.captions,
         )  # fmt: skip
-        pictures = {f"sheet-{name}": as_png(pixels) for name, pixels in done.sheets.items()}
+        origin = describe_origin("train masked", "of this run", asked["seed"], "")
+        pictures = {f"sheet-{name}": encode_picture(pixels, origin) for name, pixels in done.sheets.items()}
         write_masked_report(results, pictures, run.path / "report.html")
     end_run(run, log, results, headline(results))
     return results

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
+
 from beholder.models.lvm import LVM
 from beholder.recipes.lvm.fit import build_model
 from beholder.recipes.scale_law.settings import ScaleLaw, check_growth, parse_size
@@ -40,7 +42,8 @@ def members_of(settings: ScaleLaw, grammar: SentenceConfig, seed: int) -> list[M
     found = []
     for name in settings.sizes:
         trunk = parse_size(name)
-        model = build_model(trunk, settings.num_pictures, grammar, seed)
+        with torch.device("meta"):  # counted, not made
+            model = build_model(trunk, settings.num_pictures, grammar, seed)
         counts = [sum(one.numel() for one in part.parameters()) for part in (model, model.gpt.trunk)]
         found.append(Member(name, name, trunk.width, settings.lr_of(trunk.width), seed, counts[0], counts[1]))
     found.sort(key=lambda member: member.parameters)

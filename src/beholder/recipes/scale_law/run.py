@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from beholder.config import from_json, to_json
@@ -28,17 +29,20 @@ from beholder.recipes.over_codes import sit_over_codes
 from beholder.recipes.scale_law.held_out import HeldOut
 from beholder.recipes.scale_law.members import Member, members_of
 from beholder.recipes.scale_law.once import count_sentences
-from beholder.recipes.scale_law.settings import SIZES, ScaleLaw, check
+from beholder.recipes.scale_law.settings import SIZES, ScaleLaw, check, check_memory
 from beholder.recipes.scale_law.tell import Finished, tell
 from beholder.recipes.sitting import Sitting
+from beholder.runtime.device import whole_memory
 from beholder.runtime.energy import Stopwatch
 from beholder.runtime.log import Log, duration, size
+from beholder.runtime.memory import is_out_of_memory
 from beholder.runtime.seed import derive
 from beholder.tasks.picture_codes import PictureCodes
 from beholder.tasks.visual_sentences import VisualSentences
 from beholder.tokenizers.sentences import SentenceConfig
 from beholder.train.loop import Plan
 from beholder.train.pace import seconds_per_step
+from beholder.types import UserError
 
 _NUM_TIMED = 3
 
@@ -101,7 +105,9 @@ def _run(
     run, device, log, seed = sitting.run, sitting.device, sitting.log, sitting.seed
     pictures = PictureCodes(codec, device)
     grammar = SentenceConfig(pictures.num_codes, pictures.grid)
-    members = members_of(settings, grammar, seed)
+    members, memory = members_of(settings, grammar, seed), whole_memory(device.torch_device)
+    for member in members:
+        check_memory(member.size, member.parameters, memory)
     with run.charged("reading"):
         material = gather(sitting, codec.facts)
     with run.charged("encoding"):
@@ -152,11 +158,24 @@ def estimate(
     by_size: dict[str, float] = {}
     for member in members:
         if member.size not in by_size:
-            model = member.build(sitting.settings.num_pictures, stream.grammar)
-            by_size[member.size] = seconds_per_step(model, NextToken(), stream, sitting.device, num_timed)
+            by_size[member.size] = _seconds(sitting, member, stream, num_timed)
         seconds[member.name] = by_size[member.size]
     steps = budget.steps or max(1, int((budget.seconds or 0.0) / sum(seconds.values())))
     return {"steps": steps, "seconds_per_step": seconds, "peak_memory_bytes": watch.cost().peak_memory_bytes}
+
+
+def _seconds(sitting: Sitting[LVMTraining], member: Member, stream: SentenceStream, num_timed: int) -> float:
+    try:
+        model = member.build(sitting.settings.num_pictures, stream.grammar)
+        return seconds_per_step(model, NextToken(), stream, sitting.device, num_timed)
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"--sizes {member.size}: its {member.parameters:,} weights do not fit into memory with a batch of "
+            f"{sitting.settings.batch_size} sentences of {sitting.settings.num_pictures} pictures; give smaller sizes, "
+            "or fewer --pictures."
+        ) from error
 
 
 def _say_estimate(sitting: Sitting[LVMTraining], members: Sequence[Member], timed: Mapping[str, Any]) -> None:

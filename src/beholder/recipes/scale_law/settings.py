@@ -11,6 +11,7 @@ from beholder.evaluate.scaling_law import FEWEST_SIZES
 from beholder.models.lvm import llama_trunk
 from beholder.recipes.lvm.settings import LVMTraining
 from beholder.recipes.lvm.settings import check as check_sentences
+from beholder.runtime.log import size as size_of
 from beholder.trunk.transformer import TransformerConfig
 from beholder.types import UserError
 
@@ -20,6 +21,9 @@ _HEAD_WIDTH = 32
 _LEAST_RATIO = 1.5
 """Of the weights of a size to those of the one before; sizes closer than that tell the same thing twice."""
 _USUAL_WIDTH = 128
+_DEEPEST = 200
+_BYTES_PER_WEIGHT = 16
+"""In training: the weight, its gradient, and two averages of the optimizer, of 4 bytes each."""
 LR_RULE = "{lr:g} × √(128 / width): that of train lvm at its usual width, lower for wider models"
 
 
@@ -61,8 +65,10 @@ def parse_size(text: str) -> TransformerConfig:
     if not found:
         raise UserError(f"--sizes {text}: a size is WIDTHxDEPTH, such as 128x4.")
     width, depth = int(found[1]), int(found[2])
-    if width % _HEAD_WIDTH or not width or not 1 <= depth <= 200:
-        raise UserError(f"--sizes {text}: the width is a multiple of {_HEAD_WIDTH}, with a depth from 1 on.")
+    if width % _HEAD_WIDTH or not width or not 1 <= depth <= _DEEPEST:
+        raise UserError(
+            f"--sizes {text}: the width is a multiple of {_HEAD_WIDTH}, and the depth lies between 1 and {_DEEPEST}."
+        )
     return llama_trunk(width, depth, width // _HEAD_WIDTH)
 
 
@@ -94,3 +100,12 @@ def check_growth(names: Sequence[str], counts: Sequence[int]) -> None:
                 f"--sizes {names[place - 1]} {names[place]}: they have {counts[place - 1]:,} and {counts[place]:,} "
                 f"weights, and each size has to have {_LEAST_RATIO:g} times those of the one before; double them about."
             )
+
+
+def check_memory(name: str, count: int, memory: int | None) -> None:
+    """Raises UserError where the weights of a size and what training keeps of each exceed so many bytes."""
+    if memory is not None and count * _BYTES_PER_WEIGHT > memory:
+        raise UserError(
+            f"--sizes {name}: {count:,} weights take {size_of(count * _BYTES_PER_WEIGHT)} to train, and there are "
+            f"{size_of(memory)} of memory; give smaller sizes."
+        )

@@ -55,7 +55,7 @@ def tell(sitting: Sitting[LVMTraining], settings: ScaleLaw, asked: Mapping[str, 
     total = sum(costs.values(), Cost())
     results: dict[str, Any] = {
         **begin_results(run, sitting.device, command(asked, settings, run), asked["seed"]),
-        "data": {"folder": asked["data"], **done.material.collection.facts, "notes": []},
+        "data": {"folder": asked["data"], **done.material.collection.facts},
         "tasks": list(done.material.tasks),
         "sizes": [_size(sitting, member, done.losses[member.name], costs) for member in sizes],
         "noise": {"nats": noise, "num_seeds": len(same), "size": sizes[0].size, "losses": list(map(float, same))},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,14 +21,14 @@ from beholder.recipes.text_to_image.sheets import captioned_sheet
 from beholder.recipes.text_to_image.stream import CaptionedStream
 from beholder.runtime.seed import seed_everything
 from beholder.tasks.captioned_pictures import USUAL, CaptionedPictures
-from beholder.tasks.provenance import describe_origin, write_picture
 from beholder.tokenizers.captioned import CaptionedConfig
 from beholder.train.loop import Stream
 from beholder.train.pace import Timed
 
 _NUM_SKETCHED, _NUM_EACH = 6, 4
 """Captions that are drawn on the way, and how often each."""
-_CONFUSION = "captions confused"
+CONFUSION = "captions confused"
+"""What a probe calls how badly own and others' captions are told apart, in spreads."""
 
 
 def build_model(settings: TextToImageTraining, grammar: CaptionedConfig, seed: int) -> TextToImage:
@@ -67,16 +66,24 @@ def fit(
     def look() -> dict[str, float]:
         own, others = drawer.nats(texts, codes), drawer.nats(exchanged(texts), codes)
         told = {"own caption": own, "another's caption": others, "no caption": drawer.nats([""] * len(texts), codes)}
-        return {**{name: float(nats.mean()) for name, nats in told.items()}, _CONFUSION: confusion(own, others)}
+        return {**{name: float(nats.mean()) for name, nats in told.items()}, CONFUSION: confusion(own, others)}
 
-    def sketch(path: Path) -> None:
-        drawn = sketch_of(sitting, material, tables, drawer, places[:_NUM_SKETCHED])
-        origin = describe_origin("train text-to-image", f"unfinished: {path.stem}", sitting.seed, texts[:_NUM_SKETCHED])
-        write_picture(path, drawn, origin)
+    def sketch() -> np.ndarray:
+        return sketch_of(sitting, material, tables, drawer, places[:_NUM_SKETCHED])
 
-    best_by = _CONFUSION if len(chosen_by) else None
+    best_by = CONFUSION if len(chosen_by) else None
     story = code_training.fit(
-        sitting, drawer.model, NextToken(), stream, num_steps, look, sketch, "nats a token", best_by
+        sitting,
+        drawer.model,
+        NextToken(),
+        stream,
+        num_steps,
+        look,
+        sketch,
+        "nats a token",
+        best_by,
+        verb="train text-to-image",
+        texts=texts[:_NUM_SKETCHED],
     )
     return {**story, "pairs": story["steps"] * stream.batch_size}
 

@@ -29,7 +29,7 @@ from beholder.recipes.text_to_image.settings import TextToImageTraining, check
 from beholder.recipes.text_to_image.stream import CaptionedStream
 from beholder.recipes.text_to_image.tell import Finished, tell
 from beholder.runtime.arrays import create_array
-from beholder.runtime.log import Log, counted, duration
+from beholder.runtime.log import Log, counted
 from beholder.runtime.seed import derive
 from beholder.tasks.captioned_pictures import CaptionedPictures
 from beholder.tasks.picture_codes import PictureCodes
@@ -44,6 +44,7 @@ def train_text_to_image(
     *,
     tokenizer: str | Path,
     out: str | Path,
+    budget: str | None = None,
     settings: TextToImageTraining | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -59,7 +60,8 @@ def train_text_to_image(
     class, whose name is then the caption. `tokenizer`: the run or model folder of an image codec. Raises UserError for
     what cannot work.
     """
-    settings = from_json(TextToImageTraining, to_json(settings or TextToImageTraining()))
+    settings = settings or TextToImageTraining()
+    settings = from_json(TextToImageTraining, {**to_json(settings), "budget": budget or settings.budget})
     check(settings)
     parse_budget(settings.budget, needed=True)
     with sit_over_codes(
@@ -92,7 +94,7 @@ def _run(sitting: Sitting[TextToImageTraining], codec: Part, asked: dict[str, An
     more = f", and {settings.reranker_share:.0%} more for the reranker" if settings.reranker_share else ""
     log.stage(
         "Estimate",
-        f"{timed.steps:,} steps of {timed.seconds_per_step:.2f} s, {duration(timed.seconds)}{more}, on {device.reason}",
+        f"{timed.told()}{more}, on {device.reason}",
     )
     drawer = CaptionedPictures(model.to(device.torch_device), pictures, captions, grammar, device)
     story = fit(sitting, material, tables, stream, drawer, timed.steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from beholder.inference.guidance import check_guidance
 from beholder.models.dalle import Form
 from beholder.tokenizers.captions import CaptionConfig
 from beholder.types import UserError
@@ -56,5 +57,4 @@ def check(settings: TextToImageTraining) -> None:
     for name in ("caption_share", "drop_share", "reranker_share"):
         if not 0 <= getattr(settings, name) < 1:
             raise UserError(f"{name}={getattr(settings, name)}: it must be a share from 0 up to 1, without 1.")
-    if settings.guidance < 0:
-        raise UserError(f"guidance={settings.guidance}: it must not be below 0; 1 is the model as it is.")
+    check_guidance(settings.guidance)

@@ -18,6 +18,7 @@ from beholder.recipes.results import begin_results, end_run
 from beholder.recipes.rows_of_pictures import as_png
 from beholder.recipes.sitting import Sitting
 from beholder.recipes.spoken import spoken
+from beholder.recipes.text_to_image.fit import CONFUSION
 from beholder.recipes.text_to_image.judge import Asked
 from beholder.recipes.text_to_image.material import Material
 from beholder.recipes.text_to_image.reranker import save_reranker
@@ -61,7 +62,11 @@ def tell(sitting: Sitting[TextToImageTraining], asked: Mapping[str, Any], done: 
     gallery, album = _gallery(sitting, done)
     results: dict[str, Any] = {
         **begin_results(run, sitting.device, command(sitting, asked), asked["seed"]),
-        "data": {**material.collection.facts, "folder": asked["data"], "notes": _notes(material)},
+        "data": {
+            **material.collection.facts,
+            "folder": asked["data"],
+            "notes": [*material.collection.notes, *_notes(material)],
+        },
         "captions": {
             "num_different": len(set(material.texts)),
             "num_words": len(material.captions.words),
@@ -74,7 +79,7 @@ def tell(sitting: Sitting[TextToImageTraining], asked: Mapping[str, Any], done: 
             "objective": "foretelling the picture's next code"
             + (", and the caption's next token" if settings.form == "causal" else ""),
             "pairs": done.story["pairs"],
-            **course(run, done.story, "Nats a code"),
+            **course(run, done.story, "Nats a code", CONFUSION),
         },
         "reranker": dict(done.reranker[1]) if done.reranker else None,
         "gallery": gallery,

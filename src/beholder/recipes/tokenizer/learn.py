@@ -21,12 +21,13 @@ from beholder.pretrained.catalogue import efficientnet_lite0
 from beholder.recipes.budget import parse_budget
 from beholder.recipes.tokenizer.drawn import SHARE, MixedStream
 from beholder.recipes.tokenizer.pictures import Pictures, room_for
-from beholder.recipes.tokenizer.sheets import sheet, write_picture
+from beholder.recipes.tokenizer.sheets import sheet
 from beholder.recipes.tokenizer.sitting import Sitting
 from beholder.recipes.trained_once import trained_once
 from beholder.runtime.arrays import release_pages
 from beholder.runtime.ledger import Ledger
 from beholder.runtime.seed import derive, seed_everything
+from beholder.tasks.provenance import describe_origin, write_picture
 from beholder.train.loop import Plan, train
 from beholder.train.pace import Timed, noise_pictures, seconds_per_step
 from beholder.train.step import StepReport
@@ -124,9 +125,11 @@ class Watch:
         assert isinstance(model, ImageCodec)
         painted, codes = repaint(model, self._pictures, self._sitting.device.torch_device)
         decibels = float(psnr(*(torch.from_numpy(one).float() / 255 for one in (self._pictures, painted))).mean())
+        name = f"step-{step}"
         write_picture(
-            self._sitting.run.path / "samples" / f"step-{step}.png",
+            self._sitting.run.path / "samples" / f"{name}.png",
             sheet(self._pictures[:_NUM_SHOWN], painted[:_NUM_SHOWN]),
+            describe_origin("train tokenizer", f"unfinished: {name}", self._sitting.config.seed, ""),
         )
         self._sitting.log.stage(
             "Train", f"step {step:,} of {self._num_steps:,}: loss {self.loss:.3f}, held-out PSNR {decibels:.1f} dB"

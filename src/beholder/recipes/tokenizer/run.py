@@ -22,7 +22,7 @@ from beholder.recipes.tokenizer.sitting import Sitting
 from beholder.recipes.tokenizer.tell import tell
 from beholder.runtime.device import pick_device
 from beholder.runtime.files import refuse_inside
-from beholder.runtime.log import Log, duration
+from beholder.runtime.log import Log
 from beholder.runtime.run_folder import RunFolder
 from beholder.train.pace import Timed
 
@@ -65,15 +65,12 @@ def train_tokenizer(
     refuse_inside(out, Path(data))
     picked = pick_device(device, threads)
     asked = {**to_json(config), "shape": to_json(shape) if shape else None}
-    with RunFolder.open(out, asked) as run:
+    with RunFolder.open(out, asked, log) as run:
         limits = Limits(max_pixels=max_pixels, min_side=codec.stride)
         sitting = Sitting(config, codec, run, picked, limits, log)
         pictures = read_pictures(sitting)
         timed = Timed(**run.resolve("timed", lambda: to_json(steps_for(sitting))))
-        log.stage(
-            "Estimate",
-            f"{timed.steps:,} steps of {timed.seconds_per_step:.2f} s, {duration(timed.seconds)}, on {picked.reason}",
-        )
+        log.stage("Estimate", f"{timed.told()}, on {picked.reason}")
         learned = learn(sitting, pictures, timed.steps)
         with sitting.run.charged("judging"):
             judged = judge(sitting, learned.codec, pictures)

@@ -56,8 +56,7 @@ class TokenizerConfig:
 def check(config: TokenizerConfig) -> TokenizerConfig:
     """The same settings, of the right types. Raises UserError for what cannot work, before anything is read."""
     config = from_json(TokenizerConfig, to_json(config))
-    if parse_budget(config.budget).is_none:
-        raise UserError(f"--budget {config.budget}: a tokenizer is trained from scratch; give a time such as 12m.")
+    parse_budget(config.budget, needed=True)
     if not 2 <= config.stride <= 32:
         raise UserError(f"--stride {config.stride}: a code stands for a square of 2 to 32 pixels a side; such as 8.")
     if config.levels is not None and config.codes == "learned":

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
-
-from beholder.runtime.files import write_whole
 
 _COLUMNS, _GAP = 8, 2
 
@@ -25,9 +20,3 @@ def sheet(originals: UInt8[np.ndarray, "n 3 S S"], painted: UInt8[np.ndarray, "n
             top = row * (2 * side + 3 * _GAP) + place * (side + _GAP)
             whole[top : top + side, left : left + side] = pictures[number].transpose(1, 2, 0)
     return whole
-
-
-def write_picture(path: Path, picture: UInt8[np.ndarray, "H W 3"]) -> None:
-    """As a PNG file, whole or not at all."""
-    path.parent.mkdir(exist_ok=True)
-    write_whole(path, lambda temporary: Image.fromarray(picture).save(temporary, "PNG"))

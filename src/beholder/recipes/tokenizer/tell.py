@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from beholder.evaluate.report_reconstruction import headline, write_reconstruction_report
 from beholder.pretrained.part_folder import CODEC, save_part
 from beholder.recipes.results import begin_results, end_run
+from beholder.recipes.rows_of_pictures import as_png
 from beholder.recipes.spoken import spoken
 from beholder.recipes.tokenizer.judge import Judged
 from beholder.recipes.tokenizer.learn import BATCH_SIZE, Learned
@@ -22,6 +21,7 @@ from beholder.recipes.tokenizer.sitting import Sitting
 from beholder.runtime.energy import Cost
 from beholder.runtime.files import told_kindly
 from beholder.runtime.log import energy
+from beholder.tasks.provenance import describe_origin, encode_picture
 from beholder.train.pace import Timed
 from beholder.version import VERSION
 
@@ -49,7 +49,7 @@ def tell(sitting: Sitting, pictures: Pictures, learned: Learned, judged: Judged,
     """Everything that is written at the end; `results.json` comes last and marks the run as finished."""
     run, log = sitting.run, sitting.log
     log.stage("Judge", headline(judged.figures))
-    shown, album = _gallery(pictures, judged)
+    shown, album = _gallery(pictures, judged, sitting.config.seed)
     results: dict[str, Any] = {
         **begin_results(run, sitting.device, command(sitting), sitting.config.seed),
         "data": _data(sitting, pictures),
@@ -105,7 +105,7 @@ def _training(sitting: Sitting, learned: Learned, pictures: Pictures) -> dict[st
     seen += ["an adversary after a third of the steps"] * sitting.config.adversary
     return {
         "backbone": _NETWORKS[sitting.codec.kind],
-        "objective": f"painting them from codes ({', '.join(seen)})",
+        "objective": f"painting pictures from their codes ({', '.join(seen)})",
         "steps": learned.story["steps"],
         "batch_size": learned.story["batch_size"],
         "num_images": len(pictures.learned),
@@ -118,8 +118,9 @@ def _training(sitting: Sitting, learned: Learned, pictures: Pictures) -> dict[st
     }
 
 
-def _gallery(pictures: Pictures, judged: Judged) -> tuple[dict[str, Any], dict[str, bytes]]:
+def _gallery(pictures: Pictures, judged: Judged, seed: int) -> tuple[dict[str, Any], dict[str, bytes]]:
     """The worst, and those around the middle; and their files."""
+    origin = describe_origin("train tokenizer", "of this run", seed, "")
     order, keys = np.argsort(judged.psnr, kind="stable"), pictures.keys
     worst = order[:_NUM_SHOWN]
     rest = order[_NUM_SHOWN:]
@@ -130,18 +131,12 @@ def _gallery(pictures: Pictures, judged: Judged) -> tuple[dict[str, Any], dict[s
         shown = []
         for row in rows.tolist():
             names = {"picture": f"original-{row}", "painted": f"painted-{row}"}
-            album[names["picture"]] = _png(pictures.held_out[row])
-            album[names["painted"]] = _png(judged.painted[row])
+            album[names["picture"]] = as_png(pictures.held_out[row].transpose(1, 2, 0))
+            album[names["painted"]] = encode_picture(judged.painted[row].transpose(1, 2, 0), origin)
             shown.append({"key": keys[row], "psnr": float(judged.psnr[row]), "pictures": list(names.values())})
         return shown
 
     return {"typical": show(rest[start : start + _NUM_SHOWN]), "worst": show(worst)}, album
-
-
-def _png(picture: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture.transpose(1, 2, 0))).save(buffer, "PNG", optimize=True)
-    return buffer.getvalue()
 
 
 def _cost(sitting: Sitting, timed: Timed) -> dict[str, Any]:

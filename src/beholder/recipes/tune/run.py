@@ -75,9 +75,7 @@ def tune(
     check(config, Path(out))
     picked, log = pick_device(device, threads), log or Log(quiet=True)
     first, space = open_model(model, picked)
-    with RunFolder.open(Path(out), to_json(config)) as run, told_kindly(run.path):
-        if run.is_resumed:
-            log.stage("Resume", f"{run.path}: what is done is kept")
+    with RunFolder.open(Path(out), to_json(config), log) as run, told_kindly(run.path):
         return _tune(Session(config, run, picked, Limits(max_pixels=max_pixels), log), first, space)
 
 

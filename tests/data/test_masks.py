@@ -1,0 +1,114 @@
+"""Masks: what counts as something, and what as a hole."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from beholder.data.decode import Limits, Unreadable
+from beholder.data.masks import as_picture, hole_in, numbers_as_mask, read_hole, read_mask
+from beholder.types import Sample
+
+
+def save(path: Path, values: np.ndarray) -> Path:
+    Image.fromarray(values).save(path)
+    return path
+
+
+@pytest.mark.parametrize("highest", [1, 3, 255, 60_000])
+def test_whatever_is_above_zero_is_something(tmp_path: Path, highest: int) -> None:
+    values = np.zeros((12, 10), np.uint16 if highest > 255 else np.uint8)
+    values[3:5, 2:7] = np.linspace(1, highest, 5).astype(values.dtype)
+    path = save(tmp_path / "mask.png", values)
+    assert np.array_equal(read_mask(path, Limits()), values > 0)
+    assert np.array_equal(read_hole(path, Limits())[0], values > 0)
+
+
+def test_numbers_of_a_palette_count_and_not_their_colours(tmp_path: Path) -> None:
+    image = Image.fromarray(np.eye(8, dtype=np.uint8) * 2, "P")
+    image.putpalette([9, 9, 9, 200, 0, 0, 0, 0, 0])
+    image.save(tmp_path / "mask.png")
+    assert np.array_equal(read_mask(tmp_path / "mask.png", Limits()), np.eye(8, dtype=bool))
+
+
+def test_black_of_a_jpeg_is_nothing(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 30, (24, 24), np.uint8)
+    values[:12] = 240
+    found = read_mask(save(tmp_path / "mask.jpg", values), Limits())
+    assert found[:11].all() and not found[13:].any()
+
+
+def test_a_broken_mask_is_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "mask.png").write_text("no picture")
+    for read in (read_mask, read_hole, numbers_as_mask):
+        with pytest.raises(Unreadable):
+            read(Sample("mask.png", tmp_path / "mask.png"), Limits())
+
+
+def test_a_turned_mask_is_turned_as_its_picture_is(tmp_path: Path) -> None:
+    values = np.zeros((8, 8), np.uint8)
+    values[:3, :2] = 5
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    Image.fromarray(values).save(tmp_path / "mask.png", exif=exif)
+    assert np.array_equal(read_mask(tmp_path / "mask.png", Limits()), np.rot90(values, -1) > 0)
+
+
+class TestTransparency:
+    @pytest.fixture
+    def clear(self) -> np.ndarray:
+        clear = np.zeros((8, 10), bool)
+        clear[2:5, 3:9] = True
+        return clear
+
+    def test_a_hole_is_where_the_mask_is_transparent_and_that_is_told(self, tmp_path: Path, clear: np.ndarray) -> None:
+        colours = np.random.default_rng(0).integers(1, 255, (8, 10, 3), np.uint8)
+        coloured = np.dstack([colours, np.where(clear, 0, 255).astype(np.uint8)])
+        grey = np.dstack([colours[..., 0], coloured[..., 3]])
+        for values in (coloured, grey):
+            stream = io.BytesIO()
+            Image.fromarray(values).save(stream, "PNG")
+            read = [
+                read_hole(save(tmp_path / "mask.png", values), Limits()),
+                read_hole(Sample("mask", data=stream.getvalue()), Limits()),
+                hole_in(Image.fromarray(values)),
+            ]
+            read += [hole_in(values)] if values.shape[2] == 4 else []
+            for hole, notes in read:
+                assert np.array_equal(hole, clear) and "transparent in 22%" in notes[0]
+
+    def test_opacity_everywhere_changes_nothing(self, tmp_path: Path, clear: np.ndarray) -> None:
+        white = np.where(clear, 255, 0).astype(np.uint8)
+        values = np.dstack([white, white, white, np.full_like(white, 255)])
+        for hole, notes in (read_hole(save(tmp_path / "mask.png", values), Limits()), hole_in(values)):
+            assert np.array_equal(hole, clear) and not notes
+
+    def test_of_what_is_annotated_the_transparent_part_is_nothing(self, tmp_path: Path, clear: np.ndarray) -> None:
+        values = np.full((8, 10, 4), 200, np.uint8)
+        values[..., 3] = np.where(clear, 0, 255)
+        assert np.array_equal(read_mask(save(tmp_path / "mask.png", values), Limits()), ~clear)
+
+
+class TestNumbers:
+    def test_a_grey_picture_of_low_numbers_is_a_mask(self, tmp_path: Path) -> None:
+        values = np.zeros((8, 8), np.uint8)
+        values[2:4], values[6] = 1, 30
+        found = numbers_as_mask(Sample("m", save(tmp_path / "m.png", values)), Limits())
+        assert found is not None and np.array_equal(found, as_picture(values > 0))
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            np.full((8, 8), 64, np.uint8),
+            np.zeros((8, 8), np.uint8),
+            np.full((8, 8, 3), 20, np.uint8),
+            np.eye(8, dtype=np.uint8) * 255,
+        ],
+        ids=["tones", "black", "coloured", "white"],
+    )
+    def test_any_other_picture_is_none(self, tmp_path: Path, values: np.ndarray) -> None:
+        assert numbers_as_mask(Sample("m", save(tmp_path / "m.png", values)), Limits()) is None
