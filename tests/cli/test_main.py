@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -119,6 +120,18 @@ def test_a_closed_pipe_ends_quietly(words: list[str], tmp_path: Path) -> None:
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     else:
         assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize(("verb", "told"), [("doctor", "Interrupted."), ("adapt", "goes on from the last checkpoint")])
+def test_an_interrupted_verb_says_so(
+    verb: str, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module(f"beholder.cli.{verb}"), verb, interrupted)
+    assert main([verb]) == 130
+    assert told in capsys.readouterr().err
 
 
 def test_a_mistake_is_json_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

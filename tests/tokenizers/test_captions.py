@@ -54,7 +54,7 @@ def test_a_row_is_no_longer_than_asked_for_and_what_is_cut_is_counted() -> None:
     assert short.encode(["a red circle"]).shape == (1, 2)
     assert short.num_cut(["a red circle", "red"]) == [1, 0]
     assert short.check("a red circle") == [
-        "the end of the prompt is not read: it has 1 tokens more than the 2 of a row"
+        "the end of the prompt is not read: it has 1 token more than the 2 that the model reads"
     ]
 
 

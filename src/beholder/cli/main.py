@@ -148,6 +148,7 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
         help_format="markdown",
         result_action="return_value",
         console=PipedConsole(),
+        suppress_keyboard_interrupt=False,  # it would end without a word
         # `--resolutions 128 224` as well as an option for each; no --no-json, --no-thorough and --empty-resolutions
         default_parameter=Parameter(consume_multiple=True, negative=()),
     )

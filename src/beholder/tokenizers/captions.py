@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Int
 
 from beholder.runtime.files import read_json, write_json, write_text
+from beholder.runtime.log import counted
 from beholder.runtime.words import words_of
 from beholder.tokenizers.text import SpecialTokens, Words, WordsConfig
 from beholder.tokenizers.word_tables import library, parse, surround
@@ -103,7 +104,8 @@ class Captions:
         (num_cut,) = self.num_cut([prompt])
         if num_cut:
             notes.append(
-                f"the end of the prompt is not read: it has {num_cut} tokens more than the {self.longest} of a row"
+                f"the end of the prompt is not read: it has {counted(num_cut, 'token')} more than the {self.longest} "
+                "that the model reads"
             )
         return notes
 

@@ -123,6 +123,7 @@ def write_text(config: TextTowerConfig) -> dict[str, Any]:
         "architectures": [f"CLIPTextModel{end}"],
         "vocab_size": config.vocabulary_size,
         "max_position_embeddings": config.num_positions,
+        "bos_token_id": None,  # read by nobody, and the usual one lies outside of a small vocabulary
         "eos_token_id": _LARGEST if config.end_token is None else config.end_token,
         "projection_dim": config.projection_width or _SPACE,
         **trunk_values(config.trunk),
