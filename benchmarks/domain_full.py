@@ -205,22 +205,32 @@ def compare(title: str, name: str, strong: list[Any], last: list[Any], adapted: 
         )
     weights = [drawn_groups(one["groups"], generator) for one in strong]
     few = np.zeros(NUM_DRAWS)
-    catch_up = np.zeros(NUM_DRAWS)
+    draws = []
     for fold, (one, row) in enumerate(zip(strong, adapted, strict=True)):
         seeds = generator.integers(0, len(row), (NUM_DRAWS, len(row)))
         label_seeds = generator.integers(0, NUM_LABEL_SEEDS, (NUM_DRAWS, NUM_LABEL_SEEDS))
+        draws.append((seeds, label_seeds))
         for fraction in FRACTIONS[:FEW]:
-            base = np.stack([score(one, fraction, seed, weights[fold]) for seed in range(NUM_LABEL_SEEDS)])
-            own = np.stack([[score(two, fraction, seed, weights[fold]) for seed in range(NUM_LABEL_SEEDS)]
-                            for two in row])  # fmt: skip
-            few += drawn_mean(own - base, seeds, label_seeds) / (len(strong) * FEW)
-            if fraction == FRACTIONS[FEW - 1]:
-                whole = score(one, 1.0, 0, weights[fold])
-                catch_up += drawn_mean(own - whole, seeds, label_seeds) / len(strong)
+            base = label_scores([one], fraction, weights[fold])
+            few += drawn_mean(label_scores(row, fraction, weights[fold]) - base, seeds, label_seeds)
     point = 100 * float((lines[name] - lines[STRONG])[:FEW].mean())
+    few /= len(strong) * FEW
     yield f"{title:20} difference {point:+.2f} points; 95 % {told(few, 95)}; 99.5 % {told(few, 99.5)}"
-    point = 100 * float(lines[name][FEW - 1, 0] - lines[STRONG][FEW, 0])
-    yield f"{title:20} adapted at 25 % minus strong at 100 %: {point:+.2f} points; 95 % {told(catch_up, 95)}"
+    alone = [[one] for one in strong]
+    for arm, rows, rival, wholes in (
+        ("adapted", adapted, STRONG, strong), ("adapted", adapted, LAST, last), (STRONG, alone, LAST, last)
+    ):  # fmt: skip
+        caught_up = np.zeros(NUM_DRAWS)
+        for row, whole, (seeds, label_seeds), weight in zip(rows, wholes, draws, weights, strict=True):
+            gain = label_scores(row, FRACTIONS[FEW - 1], weight) - score(whole, 1.0, 0, weight)
+            caught_up += drawn_mean(gain, seeds % len(row), label_seeds) / len(rows)
+        point = 100 * float((lines[name] if rows is adapted else lines[arm])[FEW - 1, 0] - lines[rival][FEW, 0])
+        yield f"{title:20} {arm} at 25 % minus {rival} at 100 %: {point:+.2f} points; 95 % {told(caught_up, 95)}"
+
+
+def label_scores(row: list[Any], fraction: float, weights: np.ndarray) -> np.ndarray:
+    """P S R: of every pretraining seed and label seed under redrawn groups."""
+    return np.stack([[score(one, fraction, seed, weights) for seed in range(NUM_LABEL_SEEDS)] for one in row])
 
 
 def mean_scores(adapted: list[list[Any]], weights: list[np.ndarray]) -> np.ndarray:
