@@ -243,6 +243,7 @@ class TestMistakes:
             (["--budget", "0"], "nothing is learned in no time"),
             (["--budget", "soon"], "--budget soon"),
             (["--pictures", "5"], "even number"),
+            (["--pictures", "10000"], "are more than the 262,144 that a step reads"),
             (["--pictures", "2"], "at least one example"),
         ):
             assert told in self.refusal(capsys, *base, *extra)

@@ -24,7 +24,7 @@ from beholder.recipes.lvm.fit import build_model, fit, steps_for
 from beholder.recipes.lvm.judge import judge
 from beholder.recipes.lvm.material import gather
 from beholder.recipes.lvm.questions import ask_all
-from beholder.recipes.lvm.settings import LVMTraining, check, parse_tasks
+from beholder.recipes.lvm.settings import LVMTraining, check, check_length, parse_tasks
 from beholder.recipes.lvm.sheets import sheet
 from beholder.recipes.lvm.stream import SentenceStream
 from beholder.recipes.lvm.tell import Finished, tell
@@ -84,12 +84,13 @@ def train_lvm(
 
 def _run(sitting: Sitting[LVMTraining], codec: Part, asked: dict[str, Any]) -> dict[str, Any]:
     settings, seed, run, device, log = sitting.settings, sitting.seed, sitting.run, sitting.device, sitting.log
+    pictures = PictureCodes(codec, device)
+    grammar = SentenceConfig(pictures.num_codes, pictures.grid)
+    check_length(settings, grammar.length(settings.num_pictures))
     with sitting.run.charged("reading"):
         material = gather(sitting, codec.facts)
     num_held = int(material.is_held_out.sum())
     log.stage("Tasks", f"{', '.join(material.tasks)}; {num_held:,} of {len(material.samples):,} pictures held out")
-    pictures = PictureCodes(codec, device)
-    grammar = SentenceConfig(pictures.num_codes, pictures.grid)
     with sitting.run.charged("encoding"):
         tables = encode_all(sitting, material, pictures)
     stream = SentenceStream(material, tables, grammar, settings, derive(seed, "stream"))

@@ -50,6 +50,19 @@ class LVMTraining:
     """Most held-out questions of each task that tell the result."""
 
 
+MOST_TOKENS = 1 << 18
+"""That one step reads: more of them take hours on any machine that such models are for."""
+
+
+def check_length(settings: LVMTraining, tokens: int) -> None:
+    """Raises UserError where sentences of so many tokens are more than one step can read."""
+    if settings.batch_size * tokens > MOST_TOKENS:
+        raise UserError(
+            f"--pictures {settings.num_pictures}: {settings.batch_size} sentences of {tokens:,} tokens are more than "
+            f"the {MOST_TOKENS:,} that a step reads; give fewer pictures, or a tokenizer with fewer codes a picture."
+        )
+
+
 def parse_tasks(text: str | Sequence[str] | None, option: str) -> tuple[str, ...] | None:
     """Names of tasks between commas. Raises UserError for a name that is none."""
     if text is None:

@@ -23,7 +23,7 @@ from beholder.recipes.budget import Budget, parse_budget
 from beholder.recipes.code_training import begin_with_codes, fit_stage, plan_for
 from beholder.recipes.lvm.codes import encode_all
 from beholder.recipes.lvm.material import gather
-from beholder.recipes.lvm.settings import LVMTraining, parse_tasks
+from beholder.recipes.lvm.settings import LVMTraining, check_length, parse_tasks
 from beholder.recipes.lvm.stream import SentenceStream
 from beholder.recipes.over_codes import sit_over_codes
 from beholder.recipes.scale_law.held_out import HeldOut
@@ -105,6 +105,7 @@ def _run(
     run, device, log, seed = sitting.run, sitting.device, sitting.log, sitting.seed
     pictures = PictureCodes(codec, device)
     grammar = SentenceConfig(pictures.num_codes, pictures.grid)
+    check_length(sitting.settings, grammar.length(settings.num_pictures))
     members, memory = members_of(settings, grammar, seed), whole_memory(device.torch_device)
     for member in members:
         check_memory(member.size, member.parameters, memory)
