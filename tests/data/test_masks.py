@@ -29,10 +29,33 @@ def test_whatever_is_above_zero_is_something(tmp_path: Path, highest: int) -> No
 
 
 def test_numbers_of_a_palette_count_and_not_their_colours(tmp_path: Path) -> None:
-    image = Image.fromarray(np.eye(8, dtype=np.uint8) * 2, "P")
-    image.putpalette([9, 9, 9, 200, 0, 0, 0, 0, 0])
+    image = Image.fromarray(np.eye(8, dtype=np.uint8) * 2)
+    image.putpalette([0, 0, 0, 200, 0, 0, 0, 0, 0])  # the second number's colour is black too
     image.save(tmp_path / "mask.png")
     assert np.array_equal(read_mask(tmp_path / "mask.png", Limits()), np.eye(8, dtype=bool))
+
+
+@pytest.mark.parametrize("name", ["mask.png", "mask.gif"])
+def test_a_palette_of_colours_is_read_by_them(tmp_path: Path, name: str) -> None:
+    something = np.zeros((20, 20), bool)
+    something[2:6, 3:9] = True
+    image = Image.fromarray(np.where(something, 0, 1).astype(np.uint8))
+    image.putpalette([255, 255, 255, 0, 0, 0])  # white is the first
+    image.save(tmp_path / name)
+    assert np.array_equal(read_mask(tmp_path / name, Limits()), something)
+    assert np.array_equal(read_hole(tmp_path / name, Limits())[0], something)
+    with Image.open(tmp_path / name) as opened:
+        assert np.array_equal(hole_in(opened)[0], something)
+
+
+def test_pillow_pictures_are_read_as_their_files(tmp_path: Path) -> None:
+    something = np.zeros((32, 32, 3), np.uint8)
+    something[8:16, 8:24] = 255
+    for name, mode in (("mask.jpg", "RGB"), ("mask.jpg", "L"), ("mask.tif", "CMYK"), ("mask.png", "LA")):
+        Image.fromarray(something).convert(mode).save(tmp_path / name)
+        with Image.open(tmp_path / name) as opened:
+            found = hole_in(opened)[0]
+        assert np.array_equal(found, read_hole(tmp_path / name, Limits())[0]) and 0.1 < found.mean() < 0.15
 
 
 def test_black_of_a_jpeg_is_nothing(tmp_path: Path) -> None:

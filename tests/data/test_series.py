@@ -44,6 +44,34 @@ def test_a_mask_beside_its_picture_is_found_and_is_no_picture(tmp_path: Path) ->
     assert [keys[place] for place in without_masks(keys, masks, tmp_path)] == ["a.png", "b.png", "c_mask.png"]
 
 
+def test_a_mask_is_of_the_picture_whose_folders_agree(tmp_path: Path) -> None:
+    for name in ("train/good/000.png", "test/good/000.png", "test/crack/000.png", "ground_truth/crack/000_mask.png"):
+        save(tmp_path / "mvtec" / name)
+    truth = tmp_path / "mvtec" / "ground_truth" / "crack" / "000_mask.png"
+    assert find_mask_files(tmp_path / "mvtec") == {"test/crack/000.png": truth}
+    for name in ("a/images/0.png", "b/images/0.png", "a/masks/0.png"):
+        save(tmp_path / "two" / name)
+    assert find_mask_files(tmp_path / "two") == {"a/images/0.png": tmp_path / "two" / "a" / "masks" / "0.png"}
+    for name in ("train/images/0.png", "test/images/0.png", "train/masks/0.png"):
+        save(tmp_path / "split" / name)
+    assert list(find_mask_files(tmp_path / "split")) == ["train/images/0.png"]
+
+
+def test_a_mask_that_fits_several_pictures_is_of_none(tmp_path: Path) -> None:
+    for name in ("cat/0.png", "dog/0.png", "masks/0.png", "masks/1.png", "cat/1.png"):
+        save(tmp_path / name)
+    assert list(find_mask_files(tmp_path)) == ["cat/1.png"]
+
+
+def test_a_table_names_its_masks_as_its_folder_does(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "a_something.png"):
+        save(tmp_path / name)
+    (tmp_path / "metadata.csv").write_text("file_name,mask_file_name\na.png,a_something.png\nb.png,\n")
+    found = find_mask_files(tmp_path / "metadata.csv")
+    assert found == {"a.png": tmp_path / "a_something.png"} == find_mask_files(tmp_path)
+    assert without_masks(["a.png", "b.png", "a_something.png"], found, tmp_path / "metadata.csv") == [0, 1]
+
+
 def test_frames_are_in_order_of_their_numbers_and_gaps_part_them() -> None:
     keys = ["v/f10.png", "v/f9.png", "v/f11.png", "v/f8.png", "v/f40.png", "v/f41.png", "v/f42.png", "w/f1.png"]
     found = [[keys[place] for place in series] for series in frame_series(keys, 3)]

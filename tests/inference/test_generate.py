@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from beholder.inference import reader
-from beholder.inference.beams import BeamConfig, search_beams
+from beholder.inference.beams import BeamConfig, search_beams, search_several
 from beholder.inference.generate import GenerationConfig, generate, stream
 from beholder.inference.sampling import SamplingConfig
 from beholder.models.gpt import GPT, PRESETS, GPTConfig
@@ -124,6 +125,21 @@ def test_as_many_beams_as_there_are_texts_find_the_likeliest_text() -> None:
     texts = [[a, b, c] for a in range(6) for b in range(6) for c in range(6)]
     best = max(texts, key=lambda text: log_probability(small, [1, 2], text))
     assert search_beams(small, [[1, 2]], BeamConfig(36, 3)) == [best]
+
+
+def test_beams_that_end_all_at_once_leave_what_they_found(model: GPT) -> None:
+    """Whatever ends a text, none is told that goes on after its end."""
+
+    def ends(tokens: list[int]) -> bool:
+        return tokens[-1] % 3 != 0
+
+    for num_beams in (2, 3, 5):
+        for found in search_several(model, PROMPTS, BeamConfig(num_beams, 6, ends=ends)):
+            assert 1 <= len(found) <= num_beams and all(np.isfinite(worth) for worth, _ in found)
+            assert [worth for worth, _ in found] == sorted((worth for worth, _ in found), reverse=True)
+            for _, tokens in found:
+                assert len(tokens) == 6 or ends(tokens)
+                assert not any(ends(tokens[:length]) for length in range(1, len(tokens)))
 
 
 def test_beams_of_a_row_do_not_depend_on_its_neighbours(model: GPT) -> None:

@@ -21,11 +21,12 @@ from beholder.pretrained.part_folder import CODEC, Part, load_part
 from beholder.recipes.coded_pictures import CodeTables
 from beholder.recipes.lvm import train_lvm
 from beholder.recipes.lvm.codes import encode_all, sides
-from beholder.recipes.lvm.judge import score
+from beholder.recipes.lvm.judge import score, serves
 from beholder.recipes.lvm.material import Material, gather
 from beholder.recipes.lvm.questions import ask
 from beholder.recipes.lvm.settings import LVMTraining, parse_tasks
 from beholder.recipes.lvm.stream import SentenceStream
+from beholder.recipes.scale_law.held_out import HeldOut
 from beholder.recipes.sitting import Sitting
 from beholder.runtime.device import pick_device
 from beholder.runtime.log import Log
@@ -120,6 +121,40 @@ class TestWhatIsLearned:
         weights = stream._weights["grey"][1:].reshape(-1, 17)
         assert np.allclose(weights[::2, 1:], QUICK.question_weight) and (weights[1::2, 1:] == 1).all()
         assert (weights[:, 0] == 0).all()
+
+
+class TestWhichMasksServe:
+    def with_masks_in(self, split: str, folder: Path) -> Path:
+        """Pictures with a named test part of which one side has masks."""
+        write_blocks(folder, 80, has_masks=True)
+        rows = ["file_name,split,mask_file_name"]
+        for number in range(80):
+            own = "test" if number % 2 else "train"
+            rows.append(f"{number:04d}.png,{own},{f'{number:04d}_m.png' if own == split else ''}")
+            (folder / f"{number:04d}_mask.png").rename(folder / f"{number:04d}_m.png")
+        (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
+        return folder
+
+    def test_masks_of_what_is_held_out_alone_are_not_learned(self, codec: Part, tmp_path: Path) -> None:
+        _, material, _ = sit(
+            self.with_masks_in("test", tmp_path / "p"), codec, tmp_path / "r", replace(QUICK, tasks=None)
+        )
+        assert len(material.masks) == 40 and "masks" not in material.tasks
+
+    def test_what_no_held_out_picture_serves_cannot_be_judged(self, codec: Part, tmp_path: Path) -> None:
+        photos = self.with_masks_in("train", tmp_path / "p")
+        _, material, tables = sit(photos, codec, tmp_path / "r", replace(QUICK, tasks=("masks",)))
+        with pytest.raises(UserError, match="no held-out picture serves any"):
+            HeldOut(SentenceStream(material, tables, GRAMMAR, QUICK, 0), 8, 0)
+
+    def test_examples_of_another_task_have_its_answers(self, codec: Part, tmp_path: Path) -> None:
+        photos = self.with_masks_in("train", tmp_path / "p")
+        for number in range(0, 8, 2):
+            rows = (photos / "metadata.csv").read_text().replace(f"{number:04d}_m.png", "")
+            (photos / "metadata.csv").write_text(rows)
+        _, material, tables = sit(photos, codec, tmp_path / "r", replace(QUICK, tasks=("masks", "edges", "grey")))
+        asked = ask(material, tables, "edges", 40, 2, 0)
+        assert asked is not None and serves(material, asked, "grey") and not serves(material, asked, "masks")
 
 
 class TestQuestions:
@@ -253,7 +288,7 @@ class TestMistakes:
 
     def test_masks_that_are_not_there_are_told(self, codec: Part, tmp_path: Path) -> None:
         bare = write_blocks(tmp_path / "bare", 24)
-        with pytest.raises(UserError, match="0 pictures have a mask"):
+        with pytest.raises(UserError, match="0 pictures to learn from have a mask"):
             train_lvm(bare, tokenizer=codec.source, out=tmp_path / "o", tasks="plain,masks", settings=QUICK)
 
     def test_a_mask_of_another_size_is_told(self, codec: Part, tmp_path: Path) -> None:

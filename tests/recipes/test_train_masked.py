@@ -21,6 +21,7 @@ from beholder.pretrained.part_folder import Part, load_part
 from beholder.recipes.coded_pictures import PLAIN, encode_once, look_plainly
 from beholder.recipes.masked import train_masked
 from beholder.recipes.masked.holes import put_holes
+from beholder.recipes.masked.judge import _most_equal
 from beholder.recipes.masked.material import gather
 from beholder.recipes.masked.settings import MaskedTraining
 from beholder.recipes.masked.stream import CodeStream
@@ -122,6 +123,17 @@ class TestWhatIsLearned:
 def finished(photos: Path, codec: Part, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     out = tmp_path_factory.mktemp("runs") / "masked"
     return out, train_masked(photos, tokenizer=codec.source, out=out, settings=QUICK, device="cpu", threads=1)
+
+
+def test_copies_are_looked_for_among_all_training_pictures() -> None:
+    generator = np.random.default_rng(0)
+    table = generator.integers(0, 50, (4500, 2, 16)).astype(np.uint16)
+    places, codes = np.arange(100, 4500), generator.integers(0, 50, (6, 16))
+    codes[0], codes[1], codes[2] = table[4321, 1], table[2150, 0], table[50, 0]  # the last one was not learned from
+    codes[1, :4] = 99
+    found = _most_equal(codes, table, places)
+    wanted = [(table[places].reshape(-1, 16) == row).mean(1).max() for row in codes]
+    assert np.allclose(found, wanted) and found[0] == 1 and found[1] == 0.75 and found[2] < 1
 
 
 class TestARun:

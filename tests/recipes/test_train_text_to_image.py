@@ -48,7 +48,7 @@ def codec(tmp_path_factory: pytest.TempPathFactory) -> Part:
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_drawings(tmp_path_factory.mktemp("pairs") / "p", 90)
+    return write_drawings(tmp_path_factory.mktemp("pairs") / "p", 130)
 
 
 def sit(data: Path, codec: Part, out: Path) -> tuple[Sitting[TextToImageTraining], Material]:
@@ -131,6 +131,16 @@ class TestPairs:
         held_out = material.places(True)
         assert len(chosen_by) == len(held_out) // 3
         assert sorted([*chosen_by, *asked]) == sorted(held_out)
+
+    def test_too_few_to_tell_captions_apart_choose_nothing(self, codec: Part, tmp_path: Path) -> None:
+        _, few = sit(write_drawings(tmp_path / "few", 60), codec, tmp_path / "r")
+        assert len(few.places(True)) < 12 and not len(looked_at(few, 0))
+        assert sorted(ask(few, 10**6, 0)) == sorted(few.places(True))
+
+    def test_weights_are_not_chosen_by_one_caption(self, looked: Looked) -> None:
+        material, _, _ = looked
+        alike = replace(material, texts=tuple("red!" if place % 2 else "Red" for place in range(len(material.texts))))
+        assert not len(looked_at(alike, 3))
 
     def test_asked_captions_differ_as_far_as_there_are_others(self, looked: Looked) -> None:
         material, _, _ = looked
@@ -341,7 +351,7 @@ def test_pictures_without_a_caption_are_left_out_among_others(pairs: Path, codec
     shutil.copytree(pairs, copy)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), np.uint8)).save(copy / "silent.png")
     _, material = sit(copy, codec, tmp_path / "r")
-    assert material.num_silent == 1 and len(material.texts) == 90
+    assert material.num_silent == 1 and len(material.texts) == 130
 
 
 @pytest.mark.slow

@@ -21,9 +21,10 @@ import beholder
 from beholder.cli.main import main
 from beholder.data.annotate import ANNOTATIONS
 from beholder.models.codec import PRESETS, ImageCodec
-from beholder.pretrained.part_folder import Part
+from beholder.pretrained.part_folder import Part, load_part
 from beholder.recipes.tokenizer import learn as learning
 from beholder.recipes.tokenizer import train_tokenizer
+from beholder.recipes.tokenizer.known import are_known, hashes_of, hold_out_new
 from beholder.recipes.tokenizer.learn import repaint, to_bytes, to_pixels
 from beholder.recipes.tokenizer.pictures import groups_of, hold_out
 from beholder.recipes.tokenizer.sheets import sheet
@@ -65,6 +66,8 @@ def test_a_run_leaves_a_tokenizer_a_report_and_samples(photos: Path, tmp_path: P
     figures = results["reconstruction"]
     assert figures["num_judged"] == 6 and results["data"]["split"] == {"train": 54, "test": 6}
     assert figures["psnr"]["interval"][0] <= figures["psnr"]["value"] <= figures["psnr"]["interval"][1]
+    learned = set(load_part(out / "model").facts["pictures"]["learned"])
+    assert len(learned) == 54
     assert figures["num_codes"] == 32 and 0 < figures["codes"]["share_used"] <= 1
     origins = [read_origin(path) for path in (out / "samples").glob("step-*.png")]
     assert len(origins) >= 10 and all(one is not None and one["generated"] for one in origins)
@@ -212,6 +215,33 @@ def test_doubles_and_groups_are_never_on_both_sides() -> None:
     assert np.array_equal(held_out, hold_out(samples, groups, 0))
 
 
+class TestWhatATokenizerKnows:
+    SAMPLES = tuple(Sample(str(row), data=bytes([row]) * 9) for row in range(100))
+
+    def test_the_same_pictures_are_held_out_again(self) -> None:
+        usual = hold_out(self.SAMPLES, np.arange(100), 3)
+        learned = hashes_of([self.SAMPLES[row] for row in np.flatnonzero(~usual)], 2)
+        is_known = are_known(self.SAMPLES, np.arange(100), learned, 2)
+        assert np.array_equal(hold_out_new(self.SAMPLES, np.arange(100), 3, is_known), usual)
+
+    def test_what_was_learned_from_is_never_held_out_when_pictures_come_and_go(self) -> None:
+        before = self.SAMPLES[:70]
+        usual = hold_out(before, np.arange(70), 0)
+        learned = hashes_of([before[row] for row in np.flatnonzero(~usual)], 2)
+        groups = np.arange(100) // 2  # pairs of doubles
+        now = tuple(replace(sample, key=f"new/{sample.key}") for sample in self.SAMPLES[5:])
+        is_known = are_known(now, groups[5:], learned, 2)
+        held = hold_out_new(now, groups[5:], 0, is_known)
+        assert 5 <= held.sum() <= 14 and not (held & is_known).any()
+        assert not set(groups[5:][held]) & set(groups[5:][~held])
+        assert not {hash for hash, is_held in zip(hashes_of(now, 1), held, strict=True) if is_held} & set(learned)
+
+    def test_of_others_a_tenth_is_held_out(self) -> None:
+        nothing = are_known(self.SAMPLES, np.arange(100), ["0" * 16], 2)
+        held = hold_out_new(self.SAMPLES, np.arange(100), 0, nothing)
+        assert not nothing.any() and np.array_equal(held, hold_out(self.SAMPLES, np.arange(100), 0))
+
+
 def test_a_test_part_that_the_data_name_is_the_one_held_out() -> None:
     samples = tuple(Sample(str(row), split="test" if row < 5 else "train") for row in range(40))
     assert np.flatnonzero(hold_out(samples, np.arange(40), 0)).tolist() == [0, 1, 2, 3, 4]
@@ -229,8 +259,12 @@ def test_bytes_and_pixels_are_each_other_and_sheets_hold_all() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
+        (
+            {"size": 8, "shape": None},
+            "--size 8: a code stands for 8 x 8 pixels, so the side is a multiple of 8 from 16",
+        ),
         ({"size": 18}, "--size 18: a code stands for 4 x 4 pixels"),
-        ({"size": 4}, "from 8 to 512"),
+        ({"size": 4}, "from 16 to 512"),
         ({"stride": 1}, "--stride 1: a code stands for a square of 2 to 32 pixels"),
         ({"stride": 6, "shape": None}, "--size 16: a code stands for 6 x 6 pixels"),
         ({"budget": "0"}, "--budget 0: nothing is learned in no time"),

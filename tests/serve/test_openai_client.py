@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from serving import Address, data_url, picture, png
 
+import beholder
 from beholder.data.conversations import MARK
 from beholder.serve.served import Served
 from beholder.tasks.saying import Saying, saying_of
@@ -210,6 +211,21 @@ class TestPictures:
         painted = np.asarray(Image.open(io.BytesIO(base64.b64decode(told.data[0].b64_json))))
         assert np.array_equal(painted[hole == 0], pixels[hole == 0])
         assert not np.array_equal(painted[hole > 0], pixels[hole > 0])
+
+    @pytest.mark.parametrize("guidance", [None, 8.0])
+    def test_what_is_asked_for_is_followed_as_edit_does(
+        self, client: Any, by_name: dict[str, Served], guidance: float | None
+    ) -> None:
+        pixels, hole = picture(3, 16), np.zeros((16, 16), np.uint8)
+        hole[2:14, 2:14] = 255
+        more = {"label": "dark", "seed": 4, **({} if guidance is None else {"guidance": guidance})}
+        told = client.images.edit(
+            model="masked", image=("a.png", png(pixels)), mask=("b.png", png(hole)), prompt="", extra_body=more
+        )
+        painted = np.asarray(Image.open(io.BytesIO(base64.b64decode(told.data[0].b64_json))))
+        how = {} if guidance is None else {"guidance": guidance}
+        (own,) = beholder.edit(by_name["masked"].mends, pixels, hole, "cpu", label="dark", seed=4, threads=1, **how)
+        assert np.array_equal(painted, own.picture)
 
     def test_a_mask_of_another_size_is_told(self, client: Any) -> None:
         with pytest.raises(openai.BadRequestError, match="a mask has its picture's size"):

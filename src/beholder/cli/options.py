@@ -11,6 +11,12 @@ from cyclopts.validators import Number
 DEFAULT_PAIRS = "embedded"
 """As in `pretrained.embedded`, which imports torch; help has to be quick."""
 
+Group = Annotated[
+    str | None,
+    Parameter(
+        help="A column, or folder: which pictures belong together (a patient, a video), on one side of the split."
+    ),
+]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:N or mps.")]
 Threads = Annotated[int | None, Parameter(help="CPU threads; all cores of this process if not given.")]
 MaxPixels = Annotated[int, Parameter(help="Larger images are set aside, with this reason, before they are decoded.")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from beholder.cli.options import Device, Json, MaxPixels, Seed, Threads
+from beholder.cli.options import Device, Group, Json, MaxPixels, Seed, Threads
 
 
 def scale_law(
@@ -14,6 +14,7 @@ def scale_law(
     out: Path,
     sizes: tuple[str, ...] | None = None,
     tasks: str | None = None,
+    group: Group = None,
     budget: str = "20m",
     pictures: int = 8,
     seed: Seed = 0,
@@ -47,6 +48,6 @@ def scale_law(
     from beholder.runtime.log import Log
 
     run(
-        data, tokenizer=tokenizer, out=out, sizes=sizes, tasks=tasks, budget=budget, pictures=pictures, seed=seed,
-        device=device, threads=threads, max_pixels=max_pixels, log=Log(as_json=json),
+        data, tokenizer=tokenizer, out=out, sizes=sizes, tasks=tasks, group=group, budget=budget, pictures=pictures,
+        seed=seed, device=device, threads=threads, max_pixels=max_pixels, log=Log(as_json=json),
     )  # fmt: skip

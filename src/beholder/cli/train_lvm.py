@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from beholder.cli.options import Device, Json, MaxPixels, Seed, Threads
+from beholder.cli.options import Device, Group, Json, MaxPixels, Seed, Threads
 
 
 def train_lvm(
@@ -16,6 +16,7 @@ def train_lvm(
     size: Literal["tiny", "small", "base"] = "tiny",
     tasks: str | None = None,
     leave_out: str | None = None,
+    group: Group = None,
     budget: str = "12m",
     pictures: int = 8,
     seed: Seed = 0,
@@ -53,7 +54,12 @@ def train_lvm(
     from beholder.runtime.log import Log
 
     settings = LVMTraining(
-        size, parse_tasks(tasks, "--tasks"), parse_tasks(leave_out, "--leave-out") or (), budget, num_pictures=pictures
+        size,
+        parse_tasks(tasks, "--tasks"),
+        parse_tasks(leave_out, "--leave-out") or (),
+        budget,
+        num_pictures=pictures,
+        group=group,
     )
     run(
         data, tokenizer=tokenizer, out=out, settings=settings, seed=seed, device=device, threads=threads,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from beholder.cli.options import Device, Json, MaxPixels, Seed, Threads
+from beholder.cli.options import Device, Group, Json, MaxPixels, Seed, Threads
 
 
 def train_masked(
@@ -20,6 +20,7 @@ def train_masked(
     guidance: float = 2.0,
     without_labels: bool = False,
     without_texts: bool = False,
+    group: Group = None,
     seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
@@ -61,7 +62,7 @@ def train_masked(
     UnmaskConfig(guidance=guidance)  # which tells of a value that cannot be
     settings = MaskedTraining(
         size, not without_labels, not without_texts, budget, batch_size, decoding=UnmaskConfig(num_steps=steps),
-        guidance=guidance,
+        guidance=guidance, group=group,
     )  # fmt: skip
     run(
         data, tokenizer=tokenizer, out=out, settings=settings, seed=seed, device=device, threads=threads,

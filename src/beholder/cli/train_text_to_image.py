@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from beholder.cli.options import Device, Json, MaxPixels, Seed, Threads
+from beholder.cli.options import Device, Group, Json, MaxPixels, Seed, Threads
 
 
 def train_text_to_image(
@@ -18,6 +18,7 @@ def train_text_to_image(
     budget: str = "12m",
     batch_size: int = 32,
     guidance: float = 3.0,
+    group: Group = None,
     seed: Seed = 0,
     device: Device = "auto",
     threads: Threads = None,
@@ -40,7 +41,7 @@ def train_text_to_image(
     form
         causal: one trunk over the caption and then the picture. encoder-decoder: one reads the caption, one draws.
     size
-        Of the model: tiny (1 million weights), small (5 million) or base (25 million).
+        Of the model: tiny (1 million weights), small (5 million) or base (25 million); of two trunks 1.7, 9 and 47.
     budget
         For training what draws: a time such as 90s, 12m or 2h, or '400 steps'. What chooses takes a fifth more.
     batch_size
@@ -52,7 +53,7 @@ def train_text_to_image(
     from beholder.recipes.text_to_image.settings import TextToImageTraining
     from beholder.runtime.log import Log
 
-    settings = TextToImageTraining(form, size, budget, batch_size, guidance=guidance)
+    settings = TextToImageTraining(form, size, budget, batch_size, guidance=guidance, group=group)
     run(
         data, tokenizer=tokenizer, out=out, settings=settings, seed=seed, device=device, threads=threads,
         max_pixels=max_pixels, log=Log(as_json=json),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from beholder.cli.options import Device, Json, MaxPixels, Seed, Threads
+from beholder.cli.options import Device, Group, Json, MaxPixels, Seed, Threads
 
 
 def train_tokenizer(
@@ -19,6 +19,7 @@ def train_tokenizer(
     levels: tuple[int, ...] | None = None,
     num_codes: int | None = None,
     also: str | None = None,
+    group: Group = None,
     budget: str = "12m",
     adversary: bool = False,
     seed: Seed = 0,
@@ -65,6 +66,6 @@ def train_tokenizer(
 
     run(
         data, out=out, size=size, stride=stride, kind=kind, codes=codes, levels=levels, num_codes=num_codes, also=also,
-        budget=budget, adversary=adversary, seed=seed, device=device, threads=threads, max_pixels=max_pixels,
-        log=Log(as_json=json),
+        group=group, budget=budget, adversary=adversary, seed=seed, device=device, threads=threads,
+        max_pixels=max_pixels, log=Log(as_json=json),
     )  # fmt: skip

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from beholder.data.listing import Listing
 from beholder.types import UserError
 
-_MASK_FOLDERS = frozenset(
+MASK_FOLDERS = frozenset(
     {"mask", "masks", "ground_truth", "gt", "segmentation", "segmentations", "labels", "annotations"}
 )
 _SNIFFED_BYTES = 65_536
@@ -49,7 +49,7 @@ def find_masks(listing: Listing) -> tuple[frozenset[str], list[str]]:
     folders: dict[str, list[str]] = {}
     for key in listing.images:
         parts = key.split("/")[:-1]
-        depth = next((index for index, part in enumerate(parts) if part.lower() in _MASK_FOLDERS), None)
+        depth = next((index for index, part in enumerate(parts) if part.lower() in MASK_FOLDERS), None)
         if depth is not None:
             folders.setdefault("/".join(parts[: depth + 1]), []).append(key)
     inside = {key for keys in folders.values() for key in keys}

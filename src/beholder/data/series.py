@@ -3,48 +3,45 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from beholder.data.foreign import find_masks
+from beholder.data.foreign import MASK_FOLDERS, find_masks
 from beholder.data.listing import list_files
+from beholder.data.records import SPLITS
 from beholder.data.tables import TABLE_EXTENSIONS, cell_text, read_table
 
 _MASK_COLUMNS = ("mask_file_name", "mask", "mask_path", "mask_file", "segmentation")
 _FILE_COLUMNS = ("file_name", "filename", "path", "file", "image")
 _MARK = re.compile(r"[_-](mask|gt|seg|label)$")
+_IMAGE_FOLDERS = frozenset({"image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "jpegimages"})
 _NUMBER = re.compile(r"(\d+)(?!.*\d)")
 
 
-def find_mask_files(folder: Path) -> dict[str, Path]:
+def find_mask_files(data: Path) -> dict[str, Path]:
     """The mask of each picture that has one, by the picture's key.
 
     Looked for in this order: a column of a table that names it (`mask_file_name`), a file of the same stem in a folder
-    of masks, a file `x_mask.png` beside `x.png`.
+    of masks, a file `x_mask.png` beside `x.png`. `data`: a folder; of a table only the column counts.
     """
-    if not folder.is_dir():
-        return {}
-    listing = list_files(folder)
-    found = _beside(listing.images)
+    if not data.is_dir():
+        is_table = data.is_file() and data.suffix.lower() in TABLE_EXTENSIONS
+        return _in_table(data, PurePosixPath(), list_files(data.parent).images) if is_table else {}
+    listing = list_files(data)
     inside = find_masks(listing)[0]
-    by_stem: dict[str, list[str]] = {}
-    for key in sorted(inside):
-        by_stem.setdefault(_stem(key), []).append(key)
-    for key in listing.images.keys() - inside:
-        candidates = by_stem.get(_stem(key), [])
-        if candidates:  # of several, the one whose folders have most in common with the picture's
-            found[key] = listing.images[max(candidates, key=lambda mask: _num_shared(mask, key))]
+    owners = _owners(inside, listing.images.keys() - inside)
+    found = _beside(listing.images) | {key: listing.images[mask] for key, mask in owners.items()}
     for key, path in listing.others.items():
         if path.suffix.lower() in TABLE_EXTENSIONS:
             found |= _in_table(path, PurePosixPath(key).parent, listing.images)
     return found
 
 
-def without_masks(keys: Sequence[str], masks: Mapping[str, Path], folder: Path) -> list[int]:
+def without_masks(keys: Sequence[str], masks: Mapping[str, Path], data: Path) -> list[int]:
     """Places of the keys that are no mask of another."""
-    paths = {path.resolve() for path in masks.values()}
+    paths, folder = {path.resolve() for path in masks.values()}, data if data.is_dir() else data.parent
     return [place for place, key in enumerate(keys) if (folder / key).resolve() not in paths]
 
 
@@ -111,9 +108,35 @@ def _stem(key: str) -> str:
     return _MARK.sub("", PurePosixPath(key).stem.lower())
 
 
-def _num_shared(mask: str, key: str) -> int:
-    return len(set(_folders(mask)) & set(_folders(key)))
+def _owners(masks: Collection[str], keys: Collection[str]) -> dict[str, str]:
+    """The mask in a folder of masks that belongs to a picture: of the same stem, in folders that do not contradict the
+    picture's (`ground_truth/crack/000_mask.png` is of `test/crack/000.png`, and never of `train/good/000.png`), and of
+    several the one that shares most of them. A mask that fits several pictures equally well is of none, and a picture
+    that several fit has none."""
+    by_stem: dict[str, tuple[list[str], list[str]]] = {}
+    for place, names in enumerate((masks, keys)):
+        for name in sorted(names):
+            by_stem.setdefault(_stem(name), ([], []))[place].append(name)
+    owners = {}
+    for some, others in by_stem.values():
+        fit = {(mask, key): _fit(mask, key) for mask in some for key in others}
+        of_mask = {mask: _best({key: fit[mask, key] for key in others}) for mask in some}
+        of_key = {key: _best({mask: fit[mask, key] for mask in some}) for key in others}
+        owners |= {key: mask for mask, key in of_mask.items() if key is not None and of_key[key] == mask}
+    return owners
 
 
-def _folders(key: str) -> Iterable[str]:
-    return PurePosixPath(key).parts[:-1]
+def _best(fit: Mapping[str, tuple[bool, int] | None]) -> str | None:
+    """The one that fits best; None where there is none, or several."""
+    known = {name: value for name, value in fit.items() if value is not None}
+    best = [name for name, value in known.items() if value == max(known.values())]
+    return best[0] if len(best) == 1 else None
+
+
+def _fit(mask: str, key: str) -> tuple[bool, int] | None:
+    """How well a mask's folders go with a picture's; None where they contradict each other."""
+    ours, theirs = (set(PurePosixPath(name.lower()).parts[:-1]) for name in (mask, key))
+    told, named = ours - MASK_FOLDERS - SPLITS.keys(), theirs - SPLITS.keys() - _IMAGE_FOLDERS
+    if not (told <= named or named <= told):
+        return None
+    return told == named, len(ours & theirs)

@@ -15,7 +15,7 @@ from beholder.evaluate.report_pictures import Album, open_album, show
 from beholder.evaluate.report_run import cost_section, glossary_section, settings_section
 from beholder.evaluate.report_section import Section, note, part, section
 from beholder.evaluate.report_training import training_section
-from beholder.evaluate.report_values import dig, interval, number, records, say_count, say_percent, words
+from beholder.evaluate.report_values import dig, interval, number, records, say_count, say_percent, say_things, words
 from beholder.evaluate.report_verdict import cost_figure, figure, images_figure
 from beholder.runtime.files import write_text
 
@@ -133,7 +133,10 @@ def _holes_section(results: Mapping[str, Any]) -> Section:
         "The distance of what was put in from the truth, within the hole; smaller is better. Below each rival stands "
         "by how much its distance is larger (95 % interval of the difference, hole by hole), and its PSNR.",
         data_table("Distance from the truth by kind of hole", columns, rows, numeric=tuple(range(1, len(columns)))),
-        note(f"Compared: {words(results, 'judged', 'holes', 'features')}. Neither loss has seen these filters."),
+        note(
+            f"Compared: {words(results, 'judged', 'holes', 'features')}. Neither loss has seen these filters. The "
+            f"nearest training picture is one of {say_count(number(results, 'judged', 'holes', 'num_known'))}."
+        ),
     )
 
 
@@ -164,6 +167,7 @@ def _samples_section(results: Mapping[str, Any]) -> Section:
     ):
         rows.append([title, _percent(samples, name), _percent(samples, other)])
     near = samples["nearest"]
+    known = say_things(near.get("num_known"), "picture to learn from", "pictures to learn from")
     rows.append(["Likeness to the nearest training picture", f"{near['median']:.3f}", f"{near['median_held_out']:.3f}"])
     rows.append(["Copies of a training picture", f"{near['share_copied']:.1%}", "–"])
     if isinstance(classes, Mapping):
@@ -183,8 +187,8 @@ def _samples_section(results: Mapping[str, Any]) -> Section:
         data_table("Painted and held-out pictures", ["", "Painted", "Held-out photos"], rows, numeric=(1, 2)),
         note(
             f"Precision and recall by {samples['features']}, against pictures to learn from. Likeness: cosine of "
-            "thumbnails, less their mean; 1 for equal ones. A copy shares at least 90 % of its codes with a training "
-            "picture or its mirror image. Classes are found by a classifier that was trained on real pictures alone."
+            f"thumbnails, less their mean; 1 for equal ones; compared with {known}. A copy shares at least 90 % of its "
+            "codes with a training picture or its mirror image. Classes are found by a classifier that was trained on real pictures alone."
         ),
     )
 

@@ -70,10 +70,14 @@ def unit_weights(num_units: int, num_resamples: int, seed: int) -> Float[np.ndar
     return generator.multinomial(num_units, np.full(num_units, 1 / num_units), size=num_resamples).astype(float)
 
 
-def mean_interval(values: Float[np.ndarray, " n"], generator: np.random.Generator) -> list[float]:
-    """95 % interval of the mean under redrawn values."""
-    drawn = generator.integers(0, len(values), (_NUM_DRAWS, len(values)))
-    low, high = np.percentile(values[drawn].mean(1), [2.5, 97.5])
+def mean_interval(
+    values: Float[np.ndarray, " n"], generator: np.random.Generator, groups: Int[np.ndarray, " n"] | None = None
+) -> list[float]:
+    """95 % interval of the mean under redrawn values; those of one group, which err together, are drawn together."""
+    units = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    sums, counts = np.bincount(units, values), np.bincount(units)
+    drawn = generator.integers(0, len(counts), (_NUM_DRAWS, len(counts)))
+    low, high = np.percentile(sums[drawn].sum(1) / counts[drawn].sum(1), [2.5, 97.5])
     return [float(low), float(high)]
 
 

@@ -109,12 +109,16 @@ def _advance(going: Sequence[_Beams], logits: Float[Tensor, "R V"], config: Beam
             beam, token = divmod(place, vocabulary_size)
             tokens = [*beams.running[beam], token]
             if token in config.stops or is_last or (config.ends is not None and config.ends(tokens)):
-                if rank < num_beams:
+                if rank < num_beams and value > -torch.inf:
                     beams.finished.append((value / len(tokens) ** config.length_exponent, tokens))
             elif len(running) < num_beams:
                 running.append(tokens)
                 kept.append(value)
                 rows.append(number * num_beams + beam)
+        while running and len(running) < num_beams:  # so many ended that too few go on: a copy that is never the best
+            running.append(running[0])
+            kept.append(-torch.inf)
+            rows.append(rows[0])
         beams.running, beams.scores = running, kept
         beams.finished = sorted(beams.finished, key=lambda pair: -pair[0])[:num_beams]
         origins.append(rows)

@@ -23,7 +23,8 @@ from beholder.recipes.masks import split_masks
 from beholder.recipes.same_pictures import identify, refuse_changed
 from beholder.recipes.sitting import Sitting
 from beholder.recipes.tokenizer.drawn import FEWEST
-from beholder.recipes.tokenizer.pictures import groups_of, hold_out
+from beholder.recipes.tokenizer.known import are_known, hold_out_new
+from beholder.recipes.tokenizer.pictures import groups_of
 from beholder.runtime.arrays import create_array
 from beholder.runtime.files import read_json, write_json
 from beholder.runtime.log import counted
@@ -49,8 +50,10 @@ class Collection:
     """The layout, as it is said aloud."""
     samples: tuple[Sample, ...]
     """With labels and texts where the data have them; pictures that are a mask of another are none of them."""
+    groups: Int[np.ndarray, " n"]
+    """Near-duplicates and what the data call a group are one."""
     is_held_out: Bool[np.ndarray, " n"]
-    """Near-duplicates and groups are on one side, as for the tokenizer."""
+    """Whole groups, and nothing that the tokenizer has learned from."""
     masks: Mapping[int, Path]
     """Of the pictures that have one, by their place."""
     num_refused: int
@@ -90,12 +93,12 @@ class CodeTables:
 
 
 def collect(sitting: Sitting[Any], facts: Mapping[str, Any]) -> Collection:
-    """Read and curate the folder. `facts` are the tokenizer's: what it held out of this folder is held out here too.
+    """Read and curate the folder. `facts` are the tokenizer's: what it has learned from is not held out.
 
     Raises UserError for fewer than 20 pictures, and where none can be held out.
     """
     data, run, log = sitting.data, sitting.run, sitting.log
-    source, masks = _read(data)
+    source, masks = _read(data, sitting.settings.group)
     log.stage("Read", source.description)
     notes = tuple(note for note in source.notes if "--labels" not in note)  # these verbs have no such option
     for note in notes:
@@ -112,23 +115,47 @@ def collect(sitting: Sitting[Any], facts: Mapping[str, Any]) -> Collection:
         raise UserError(
             f"{data} has {counted(len(samples), 'readable picture')} and at least {FEWEST} are needed; give more."
         )
-    split = facts.get("split")
-    own = split["seed"] if isinstance(split, dict) and isinstance(split.get("seed"), int) else sitting.seed
-    is_held_out = hold_out(samples, groups_of(samples, curation.cluster), own)
-    if is_held_out.all() or not is_held_out.any():
-        raise UserError(f"{data} holds one picture again and again, or one group, so that none can be held out.")
+    groups = groups_of(samples, curation.cluster)
+    is_held_out = _hold_out(sitting, samples, groups, facts)
     found = identify(samples, masks)
     refuse_changed(run, data, run.expect("pictures", found), found)
     owned = {place: masks[sample.key] for place, sample in enumerate(samples) if sample.key in masks}
-    return Collection(source.description, samples, is_held_out, owned, len(curation.quarantine), notes)
+    return Collection(source.description, samples, groups, is_held_out, owned, len(curation.quarantine), notes)
 
 
-def _read(data: Path) -> tuple[Source, dict[str, Path]]:
+def _hold_out(
+    sitting: Sitting[Any], samples: tuple[Sample, ...], groups: Int[np.ndarray, " n"], facts: Mapping[str, Any]
+) -> Bool[np.ndarray, " n"]:
+    """A tenth, or the test part that the data name, of what the tokenizer has not learned from. Raises UserError where
+    nothing can be held out, and tells where the tokenizer learned from other pictures than from these."""
+    split = facts.get("split")
+    seed = split["seed"] if isinstance(split, dict) and isinstance(split.get("seed"), int) else sitting.seed
+    learned = facts.get("pictures", {}).get("learned")
+    is_known = are_known(samples, groups, learned or (), sitting.device.num_threads)
+    is_held_out = hold_out_new(samples, groups, seed, is_known)
+    if is_held_out.all() or not is_held_out.any():
+        if is_known.any():
+            raise UserError(
+                f"{sitting.data} has no picture or group that the tokenizer has not learned from, so that none can be "
+                "held out; add others, or train the tokenizer on some of these alone."
+            )
+        raise UserError(
+            f"{sitting.data} holds one picture again and again, or one group, so that none can be held out."
+        )
+    if is_known.any() and not (is_known ^ is_held_out).all():
+        sitting.log.warn(
+            f"the tokenizer has learned from {int(is_known.sum()):,} of these {len(samples):,} pictures, none of which "
+            f"is held out; {int(is_held_out.sum()):,} others are"
+        )
+    return is_held_out
+
+
+def _read(data: Path, group: str | None) -> tuple[Source, dict[str, Path]]:
     """The folder without its masks, with the labels that its layout carries; and the masks by the keys of pictures."""
     try:
-        source = read_source(data, labels=AUTO)
+        source = read_source(data, labels=AUTO, group=group)
     except UserError:  # a folder without labels; what else is wrong with it is told next
-        source = read_source(data)
+        source = read_source(data, group=group)
     return split_masks(source, data)
 
 

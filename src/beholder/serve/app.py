@@ -34,12 +34,13 @@ from beholder.serve.refusal import Refusal, error_body
 from beholder.serve.schema import ChatRequest, EmbeddingRequest, ImageRequest, SearchRequest, VisionRequest
 from beholder.serve.served import Served
 from beholder.serve.settings import USUAL, ServeConfig
+from beholder.tasks.generate import GUIDANCE
 from beholder.tasks.masked_pictures import Wish
 from beholder.types import UserError
 from beholder.version import VERSION
 
 _MOST_THUMBNAILS = 50
-_FIELDS_OF_EDITS = {"model", "image", "mask", "prompt", "label", "n", "seed", "user"}
+_FIELDS_OF_EDITS = {"model", "image", "mask", "prompt", "label", "n", "seed", "guidance", "user"}
 _ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"description": told}
     for status, told in {
@@ -174,6 +175,7 @@ def _add_openai(app: FastAPI) -> None:
         label: Annotated[str | None, Form()] = None,
         n: Annotated[int, Form(ge=1, le=16)] = 1,
         seed: Annotated[int, Form(ge=0, lt=2**62)] = 0,
+        guidance: Annotated[float, Form(ge=0, le=100)] = GUIDANCE,
     ) -> Response:
         """The picture with something else where the mask is transparent, or, without transparency, not black."""
         _refuse_other_fields(await request.form())
@@ -182,7 +184,7 @@ def _add_openai(app: FastAPI) -> None:
         content, wish = await mask.read(), Wish(label or None, prompt or None)
         return await _answer(
             request, model,
-            lambda engine: edit(engine, model, picture, content, wish, n, seed, request.app.state.device),
+            lambda engine: edit(engine, model, picture, content, wish, n, seed, guidance, request.app.state.device),
         )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from beholder.data.decode import Limits, Unreadable
 from beholder.data.masks import read_hole
+from beholder.inference.unmask import UnmaskConfig
 from beholder.runtime.device import Device
 from beholder.serve.engine import Engine
 from beholder.serve.lane import Spent
@@ -49,15 +50,24 @@ async def draw(engine: Engine, asked: ImageRequest, device: Device) -> tuple[dic
 
 
 async def edit(
-    engine: Engine, model: str, picture: np.ndarray, mask: bytes, wish: Wish, count: int, seed: int, device: Device
+    engine: Engine,
+    model: str,
+    picture: np.ndarray,
+    mask: bytes,
+    wish: Wish,
+    count: int,
+    seed: int,
+    guidance: float,
+    device: Device,
 ) -> tuple[dict[str, Any], Spent]:
     """The picture with something else where the mask says so. Raises Refusal and UserError for what cannot be."""
     part = engine.find(model, "images/edits").served.mends
     assert part is not None
+    decoding = UnmaskConfig(guidance=1.0 if wish.is_empty else guidance)
     hole, told = _hole_of(mask, engine.config.most_pixels)
 
     def work() -> Sequence[Painted]:
-        return inpaint(part, picture, hole, wish=wish, count=count, seed=seed, device=device)
+        return inpaint(part, picture, hole, wish=wish, count=count, decoding=decoding, seed=seed, device=device)
 
     painted, spent = await engine.lane.run(work)
     return _told([(one.picture, one.origin) for one in painted], [*told, *painted[0].notes]), spent

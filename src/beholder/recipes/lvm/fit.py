@@ -38,7 +38,8 @@ def steps_for(settings: LVMTraining, model: LVM, stream: SentenceStream, device:
     def stream_of(batch_size: int) -> SentenceStream:
         return stream.with_settings(replace(settings, batch_size=batch_size))
 
-    return code_training.steps_for(settings, model, NextToken(), stream_of, device)
+    option = "fewer --pictures, a smaller --size, or (in Python) a batch_size of"
+    return code_training.steps_for(settings, model, NextToken(), stream_of, device, option)
 
 
 class Probe:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from beholder.evaluate.resample import mean_interval
 from beholder.recipes.coded_pictures import CodeTables
@@ -31,23 +31,31 @@ def judge(
     names, material, tables = [one.task for one in questions], stream.material, stream.tables
     with sitting.log.progress("Judge", len(names) + 1) as advance:
         for one in questions:
-            others = [name for name in names if name != one.task]
-            told[one.task] = judge_task(one, tables, speaker, others, one.task in material.left_out, sitting.seed)
+            others = [name for name in names if name != one.task and serves(material, one, name)]
+            groups = material.collection.groups[one.asked]
+            is_left_out = one.task in material.left_out
+            told[one.task] = judge_task(one, groups, tables, speaker, others, is_left_out, sitting.seed)
             advance()
         classes = judge_classes(material, tables, speaker, sitting.seed)
         advance()
     return {"tasks": told, "classes": classes}
 
 
+def serves(material: Material, questions: Questions, task: str) -> bool:
+    """Whether the examples of the questions can show that task too."""
+    return bool(np.isin(questions.examples, material.places(False, task)).all())
+
+
 def judge_task(
     questions: Questions,
+    groups: Int[np.ndarray, " q"],
     tables: CodeTables,
     speaker: VisualSentences,
     others: list[str],
     is_left_out: bool,
     seed: int,
 ) -> dict[str, Any]:
-    """One task's results, JSON values."""
+    """One task's results, JSON values; `groups` tells which questions err together."""
     task, most = questions.task, questions.examples.shape[1]
     truth = questions.pictures(tables, questions.asked, 1)
     answers = questions.answers(tables)
@@ -88,12 +96,12 @@ def judge_task(
         "metric": "IoU" if task == "masks" else "PSNR (dB)",
         "num_questions": len(questions.asked),
         "score": _mean(ours),
-        "interval": mean_interval(ours, generator),
+        "interval": mean_interval(ours, generator, groups),
         "rivals": {
             name: {
                 "score": _mean(values),
                 "gain": _mean(ours - values),
-                "interval": mean_interval(ours - values, generator),
+                "interval": mean_interval(ours - values, generator, groups),
             }
             for name, values in scored.items()
         },
@@ -101,7 +109,7 @@ def judge_task(
         "nearest_examples": {
             "score": _mean(near),
             "gain": _mean(near - ours),
-            "interval": mean_interval(near - ours, generator),
+            "interval": mean_interval(near - ours, generator, groups),
         },
         "scores_by_examples": {str(count): _mean(values) for count, values in by_count.items()},
         "nats_by_examples": {str(count): _mean(values) for count, values in right.items()},
@@ -109,7 +117,7 @@ def judge_task(
             name: {
                 "nats": _mean(values),
                 "harm": _mean(values - right[most]),
-                "interval": mean_interval(values - right[most], generator),
+                "interval": mean_interval(values - right[most], generator, groups),
                 "score": _mean(score(task, painted(misled[name]), truth)),
             }
             for name, values in wrong.items()

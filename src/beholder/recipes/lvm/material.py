@@ -53,7 +53,7 @@ class Material:
 
 
 def gather(sitting: Sitting[LVMTraining], facts: Mapping[str, Any]) -> Material:
-    """Read and curate the folder. `facts` are the tokenizer's: what it held out of this folder is held out here too.
+    """Read and curate the folder. `facts` are the tokenizer's: what it has learned from is not held out.
 
     Raises UserError for too few pictures, and for a task that they cannot serve.
     """
@@ -64,21 +64,22 @@ def gather(sitting: Sitting[LVMTraining], facts: Mapping[str, Any]) -> Material:
     learned = [None if is_held else sample.label for sample, is_held in zip(samples, held, strict=True)]
     series = class_series(learned, settings.num_pictures)
     found = {str(samples[places[0]].label): places for places in series}
-    tasks = _tasks(settings, data, collection.masks, found if len(found) > 1 else {}, frames)
+    num_masked = int(np.isin(known, list(collection.masks)).sum())
+    tasks = _tasks(settings, data, num_masked, found if len(found) > 1 else {}, frames)
     return Material(collection, found if "classes" in tasks else {}, frames, tasks, settings.leave_out)
 
 
 def _tasks(
     settings: LVMTraining,
     data: Path,
-    masks: Mapping[int, Path],
+    num_masked: int,
     classes: Mapping[str, np.ndarray],
     frames: Sequence[np.ndarray],
 ) -> tuple[str, ...]:
     """The tasks to learn. Raises UserError for one that was asked for and cannot be had."""
-    has = {"masks": len(masks) >= FEWEST, "classes": bool(classes), "frames": bool(frames)}
+    has = {"masks": num_masked >= FEWEST, "classes": bool(classes), "frames": bool(frames)}
     rules = {
-        "masks": f"{len(masks)} pictures have a mask and at least {FEWEST} must; {WHERE}",
+        "masks": f"{num_masked} pictures to learn from have a mask and at least {FEWEST} must; {WHERE}",
         "classes": f"two classes of at least {settings.num_pictures} pictures are needed; sort them into folders",
         "frames": f"no {settings.num_pictures} pictures have names that differ by a number only, in order",
     }

@@ -48,6 +48,8 @@ class LVMTraining:
     """2: each picture is read as it is and mirrored; 1: as it is."""
     num_judged: int = 48
     """Most held-out questions of each task that tell the result."""
+    group: str | None = None
+    """A column of the table, or "folder": what belongs together and stays on one side of the split."""
 
 
 MOST_TOKENS = 1 << 18

@@ -93,6 +93,7 @@ def command(asked: Mapping[str, Any], settings: LVMTraining, run: RunFolder) -> 
         words += ["--tasks", ",".join(settings.tasks)]
     if settings.num_pictures != LVMTraining().num_pictures:
         words += ["--pictures", str(settings.num_pictures)]
+    words += ["--group", settings.group] if settings.group else []
     if settings.leave_out:
         words += ["--leave-out", ",".join(settings.leave_out)]
     return shlex.join([*words, "--seed", str(asked["seed"])])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from beholder.data.holes import fill_bending, fill_smoothly, patch_in
 from beholder.evaluate.resample import mean_interval
@@ -82,21 +82,24 @@ def judge_holes(
     ours, ceiling = _distance(mended, squares, holes), _distance(limit, squares, holes)
     scored = {name: _distance(pictures, squares, holes) for name, pictures in filled.items()}
     kinds, generator = np.array(holed.kinds), numpy_generator(sitting.seed, "bootstrap")
-    told: dict[str, Any] = {"features": DISTANCE, "num_pictures": len(np.unique(holed.places)), "kinds": {}}
+    groups = material.collection.groups[holed.places]  # the two holes of a picture, and of its doubles, err together
+    told: dict[str, Any] = {
+        "features": DISTANCE, "num_pictures": len(np.unique(holed.places)), "num_known": len(known), "kinds": {},
+    }  # fmt: skip
     for kind in ("all", *np.unique(kinds).tolist()):
         rows = np.ones(len(kinds), bool) if kind == "all" else kinds == kind
         told["kinds"][kind] = {
             "num_holes": int(rows.sum()),
             "share_hidden": float(holes[rows].mean()),
             "distance": float(ours[rows].mean()),
-            "interval": mean_interval(ours[rows], generator),
+            "interval": mean_interval(ours[rows], generator, groups[rows]),
             "psnr": _psnr(mended[rows], squares[rows], holes[rows]),
             "tokenizer": float(ceiling[rows].mean()),
             "rivals": {
                 name: {
                     "distance": float(values[rows].mean()),
                     "gain": float((values - ours)[rows].mean()),
-                    "interval": mean_interval((values - ours)[rows], generator),
+                    "interval": mean_interval((values - ours)[rows], generator, groups[rows]),
                     "psnr": _psnr(filled[name][rows], squares[rows], holes[rows]),
                 }
                 for name, values in scored.items()
@@ -119,8 +122,7 @@ def judge_samples(
     rows = {name: (one - mean) / spread for name, one in features.items()}
     nearest, like = nearest_of(painted, real)
     _, usual = nearest_of(other, real)
-    learned = np.concatenate([np.asarray(tables.tables[PLAIN][places, view]) for view in (0, 1)])
-    same = np.array([(learned == row).mean(1).max() for row in codes])
+    same = _most_equal(codes, tables.tables[PLAIN], material.places(False))
     told: dict[str, Any] = {
         "features": f"{NAME}, in units of their spread over the pictures to learn from",
         "num_samples": count,
@@ -128,6 +130,7 @@ def judge_samples(
             "median": float(np.median(like)),
             "median_held_out": float(np.median(usual)),
             "share_copied": float((same >= _SAME).mean()),
+            "num_known": len(real),
         },
     }
     for name, ending in (("painted", ""), ("held_out", "_of_held_out")):
@@ -240,6 +243,17 @@ def _eye(sitting: Sitting[MaskedTraining]) -> Callable[[Squares], Float[np.ndarr
 
 def _unit(squares: Squares) -> Float[torch.Tensor, "n 3 S S"]:
     return torch.from_numpy(squares.transpose(0, 3, 1, 2).astype(np.float32)) / 255
+
+
+def _most_equal(
+    codes: Int[np.ndarray, "n T"], table: np.ndarray, places: Int[np.ndarray, " m"]
+) -> Float[np.ndarray, " n"]:
+    """The largest share of codes that a row has in common with any of those pictures, or its mirror image."""
+    most = np.zeros(len(codes))
+    for first in range(0, len(places), _MOST_KNOWN):
+        learned = table[places[first : first + _MOST_KNOWN]].reshape(-1, codes.shape[1])  # views are rows of their own
+        most = np.maximum(most, [(learned == row).mean(1).max() for row in codes])
+    return most
 
 
 def _some(places: np.ndarray) -> np.ndarray:

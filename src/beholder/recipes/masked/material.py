@@ -47,7 +47,7 @@ class Material:
 
 
 def gather(sitting: Sitting[MaskedTraining], facts: Mapping[str, Any]) -> Material:
-    """Read and curate the folder. `facts` are the tokenizer's: what it held out of this folder is held out here too.
+    """Read and curate the folder. `facts` are the tokenizer's: what it has learned from is not held out.
 
     Raises UserError for too few pictures.
     """

@@ -37,6 +37,8 @@ class MaskedTraining:
     """Most held-out pictures into which holes are put, each twice."""
     num_samples: int = 192
     """Pictures painted from nothing, and as many by class, by which those are judged."""
+    group: str | None = None
+    """A column of the table, or "folder": what belongs together and stays on one side of the split."""
 
     @property
     def asked(self) -> UnmaskConfig:

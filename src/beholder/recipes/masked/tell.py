@@ -87,6 +87,7 @@ def command(asked: Mapping[str, Any], settings: MaskedTraining, run: RunFolder) 
     words += ["--batch-size", str(settings.batch_size), "--guidance", str(settings.guidance)]
     words += ["--steps", str(settings.decoding.num_steps)]
     words += ["--without-labels"] * (not settings.has_labels) + ["--without-texts"] * (not settings.has_texts)
+    words += ["--group", settings.group] if settings.group else []
     return shlex.join([*words, "--seed", str(asked["seed"])])
 
 

@@ -8,10 +8,12 @@ from jaxtyping import Float
 from beholder.recipes.lvm.stream import SentenceStream
 from beholder.runtime.seed import numpy_generator
 from beholder.tasks.visual_sentences import VisualSentences
+from beholder.types import UserError
 
 
 class HeldOut:
-    """A sentence of every task that each held-out picture serves; what comes before it are training pictures."""
+    """A sentence of every task that each held-out picture serves; what comes before it are training pictures. Raises
+    UserError where they serve none."""
 
     def __init__(self, stream: SentenceStream, most_pictures: int, seed: int) -> None:
         material, generator = stream.material, numpy_generator(seed, "held out")
@@ -22,6 +24,10 @@ class HeldOut:
             for place in asked[np.isin(asked, material.places(True, task))].tolist():
                 rows.append(stream.sentence(task, generator, place))
                 owners.append(place)
+        if not rows:
+            raise UserError(
+                f"--tasks {','.join(material.tasks)}: no held-out picture serves any; name another task too."
+            )
         self.sentences = np.stack(rows)
         self.pictures, self._owners = np.unique(owners, return_inverse=True)
 

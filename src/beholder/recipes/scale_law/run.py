@@ -54,6 +54,7 @@ def scale_law(
     out: str | Path,
     sizes: Sequence[str] | None = None,
     tasks: str | Sequence[str] | None = None,
+    group: str | None = None,
     budget: str = "20m",
     pictures: int = 8,
     seed: int = 0,
@@ -69,7 +70,7 @@ def scale_law(
     The arguments are those of `beholder scale-law --help`: `sizes` are at least four of WIDTHxDEPTH, `tasks` names
     between commas as of `train lvm`. Raises UserError for what cannot work.
     """
-    settings = ScaleLaw(tuple(sizes or SIZES), parse_tasks(tasks, "--tasks"), budget, pictures)
+    settings = ScaleLaw(tuple(sizes or SIZES), parse_tasks(tasks, "--tasks"), budget, pictures, group=group)
     return run_scale_law(
         data, tokenizer=tokenizer, out=out, settings=settings, seed=seed, device=device, threads=threads,
         max_pixels=max_pixels, log=log,

@@ -16,7 +16,7 @@ from beholder.trunk.transformer import TransformerConfig
 from beholder.types import UserError
 
 SIZES = ("32x2", "64x2", "96x3", "128x4", "192x5")
-"""With 1,024 codes: 0.1, 0.2, 0.5, 1.1 and 2.6 million weights."""
+"""With 1,024 codes on an 8 x 8 grid: 0.06, 0.18, 0.44, 0.95 and 2.4 million weights."""
 _HEAD_WIDTH = 32
 _LEAST_RATIO = 1.5
 """Of the weights of a size to those of the one before; sizes closer than that tell the same thing twice."""
@@ -47,11 +47,18 @@ class ScaleLaw:
     """Trainings of the smallest size, whose spread is taken as the luck of every size's training."""
     num_held_out: int = 96
     """Most held-out pictures that judge."""
+    group: str | None = None
+    """A column of the table, or "folder": what belongs together and stays on one side of the split."""
 
     def sentences(self) -> LVMTraining:
         """As `train lvm` writes them; its size is not used."""
         return LVMTraining(
-            tasks=self.tasks, budget=self.budget, num_pictures=self.num_pictures, batch_size=self.batch_size, lr=self.lr
+            tasks=self.tasks,
+            budget=self.budget,
+            num_pictures=self.num_pictures,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            group=self.group,
         )
 
     def lr_of(self, width: int) -> float:

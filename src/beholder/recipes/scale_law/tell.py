@@ -128,6 +128,7 @@ def command(asked: Mapping[str, Any], settings: ScaleLaw, run: RunFolder) -> str
     words += ["--out", str(run.path), "--sizes", *settings.sizes, "--budget", settings.budget]
     if settings.tasks is not None:
         words += ["--tasks", ",".join(settings.tasks)]
+    words += ["--group", settings.group] if settings.group else []
     if settings.num_pictures != ScaleLaw().num_pictures:
         words += ["--pictures", str(settings.num_pictures)]
     return shlex.join([*words, "--seed", str(asked["seed"])])

@@ -16,7 +16,7 @@ from beholder.metrics.filters import NUM_FEATURES, filter_features
 from beholder.recipes.coded_pictures import PLAIN, CodeTables
 from beholder.recipes.nearest import likeness, nearest_of
 from beholder.recipes.sitting import Sitting
-from beholder.recipes.text_to_image.material import Material
+from beholder.recipes.text_to_image.material import Material, said
 from beholder.recipes.text_to_image.reranker import choose_best
 from beholder.recipes.text_to_image.scorer import NAME, Scorer, own_less_others, preferred
 from beholder.recipes.text_to_image.settings import TextToImageTraining
@@ -29,7 +29,7 @@ _LEAST_SPREAD = 0.01
 _COPY = 0.98
 """Likeness of thumbnails from which on two pictures are taken for one."""
 
-_MOST_LOOKED = 48
+_MOST_LOOKED, _FEWEST_LOOKED = 48, 4
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,14 @@ class Asked:
 
 
 def looked_at(material: Material, seed: int) -> Int[np.ndarray, " p"]:
-    """Held-out pictures that choose the weights on the way, at most a third of them; they judge nothing."""
+    """Held-out pictures that choose the weights on the way, at most a third of them; they judge nothing. None at all
+    where these are too few to tell captions apart, or would leave too few."""
     places = _held_out(material, seed)
-    return places[: min(_MOST_LOOKED, len(places) // 3)]
+    count = min(_MOST_LOOKED, len(places) // 3)
+    for part in (places[:count], places[count:]):
+        if len(part) < _FEWEST_LOOKED or len({said(material.texts[place]) for place in part}) < 2:
+            return places[:0]
+    return places[:count]
 
 
 def ask(material: Material, num_asked: int, seed: int) -> Int[np.ndarray, " q"]:
@@ -63,8 +68,8 @@ def ask(material: Material, num_asked: int, seed: int) -> Int[np.ndarray, " q"]:
     seen: set[str] = set()
     first, again = [], []
     for place in places.tolist():
-        (again if material.texts[place] in seen else first).append(place)
-        seen.add(material.texts[place])
+        (again if said(material.texts[place]) in seen else first).append(place)
+        seen.add(said(material.texts[place]))
     return np.array([*first, *again][:num_asked])
 
 
@@ -98,7 +103,7 @@ def judge(
     scorer: Scorer, asked: Asked, painted: UInt8[np.ndarray, "n S S 3"],
 ) -> dict[str, Any]:  # fmt: skip
     """Everything that is told of the model, JSON values."""
-    generator = numpy_generator(sitting.seed, "bootstrap")
+    generator, groups = numpy_generator(sitting.seed, "bootstrap"), material.collection.groups[asked.places]
     sets = {
         "true pictures": np.stack([tables.squares[PLAIN][place] for place in asked.places]),
         "true pictures as the tokenizer paints them": painted[asked.places],
@@ -108,7 +113,7 @@ def judge(
     }
     if sitting.settings.num_candidates == 1 or not sitting.settings.reranker_share:
         del sets["drawn, reranked"]
-    rows = {name: _goes_with(scorer, pictures, asked.texts, generator) for name, pictures in sets.items()}
+    rows = {name: _goes_with(scorer, pictures, asked.texts, generator, groups) for name, pictures in sets.items()}
     return {
         "scorer": {
             "name": NAME,
@@ -119,7 +124,7 @@ def judge(
         "guidance": sitting.settings.guidance,
         "num_candidates": sitting.settings.num_candidates,
         "rows": rows,
-        "reranking": _gain_of_reranking(scorer, asked, generator),
+        "reranking": _gain_of_reranking(scorer, asked, generator, groups),
         "nats": _nats(material, tables, drawer, asked, generator),
         "copies": _copies(material, painted, asked),
         "sets": _sets(material, painted, asked, generator),
@@ -127,7 +132,11 @@ def judge(
 
 
 def _goes_with(
-    scorer: Scorer, pictures: UInt8[np.ndarray, "q S S 3"], texts: Sequence[str], generator: np.random.Generator
+    scorer: Scorer,
+    pictures: UInt8[np.ndarray, "q S S 3"],
+    texts: Sequence[str],
+    generator: np.random.Generator,
+    groups: Int[np.ndarray, " q"],
 ) -> dict[str, Any]:
     """Whether pictures score more with their own caption than with those of the others."""
     scores = scorer.scores(pictures, texts)
@@ -135,17 +144,19 @@ def _goes_with(
     return {
         "own": float(np.diag(scores).mean()),
         "others": float((np.diag(scores) - gain).mean()),
-        "gain": _told(gain, generator),
-        "preferred": _told(share, generator),
+        "gain": _told(gain, generator, groups),
+        "preferred": _told(share, generator, groups),
     }
 
 
-def _gain_of_reranking(scorer: Scorer, asked: Asked, generator: np.random.Generator) -> dict[str, Any]:
+def _gain_of_reranking(
+    scorer: Scorer, asked: Asked, generator: np.random.Generator, groups: Int[np.ndarray, " q"]
+) -> dict[str, Any]:
     """What choosing is worth beside taking the first, caption by caption."""
     first, chosen = (
         preferred(scorer.scores(pictures, asked.texts), asked.texts) for pictures in (asked.drawn[:, 0], asked.chosen)
     )
-    return _told(chosen - first, generator)
+    return _told(chosen - first, generator, groups)
 
 
 def _nats(
@@ -154,6 +165,7 @@ def _nats(
     """What a code of the true pictures costs under their own caption, under another's, and under none: whether the
     model has learned what words mean needs no scorer to be told."""
     codes = np.stack([tables.plain(int(place), 0) for place in asked.places])
+    groups = material.collection.groups[asked.places]
     own = drawer.nats(asked.texts, codes)
     wrong = drawer.nats(exchanged(asked.texts), codes)
     none = drawer.nats([""] * len(codes), codes)
@@ -161,8 +173,8 @@ def _nats(
         "own": float(own.mean()),
         "others": float(wrong.mean()),
         "none": float(none.mean()),
-        "gain_over_others": _told(wrong - own, generator),
-        "gain_over_none": _told(none - own, generator),
+        "gain_over_others": _told(wrong - own, generator, groups),
+        "gain_over_none": _told(none - own, generator, groups),
     }
 
 
@@ -218,5 +230,7 @@ def _filtered(pictures: UInt8[np.ndarray, "n S S 3"]) -> Float[np.ndarray, "n F"
     return filter_features(torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 255).numpy()
 
 
-def _told(values: Float[np.ndarray, " q"], generator: np.random.Generator) -> dict[str, Any]:
-    return {"value": float(values.mean()), "interval": mean_interval(values, generator)}
+def _told(
+    values: Float[np.ndarray, " q"], generator: np.random.Generator, groups: Int[np.ndarray, " q"]
+) -> dict[str, Any]:
+    return {"value": float(values.mean()), "interval": mean_interval(values, generator, groups)}

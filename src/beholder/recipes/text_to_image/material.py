@@ -64,7 +64,7 @@ def gather(sitting: Sitting[TextToImageTraining], facts: Mapping[str, Any]) -> M
     pairs = _only(found, np.flatnonzero(kept))
     texts = [text for text, is_kept in zip(texts, kept, strict=True) if is_kept]
     learned = [texts[place] for place in pairs.places(False)]
-    if len(set(learned)) < 2 or len({texts[place] for place in pairs.places(True)}) < 2:
+    if len(set(map(said, learned))) < 2 or len({said(texts[place]) for place in pairs.places(True)}) < 2:
         raise UserError(
             f"{sitting.data} has one caption only, to learn from or to judge by, such as {texts[0]!r}; give pictures "
             "captions that differ."
@@ -79,9 +79,15 @@ def gather(sitting: Sitting[TextToImageTraining], facts: Mapping[str, Any]) -> M
     return Material(pairs, tuple(texts), not has_texts, num_silent, captions, captions.encode(texts))
 
 
+def said(text: str) -> str:
+    """The words of a caption: two that have the same say the same."""
+    return " ".join(words_of(text))
+
+
 def _only(found: Collection, kept: Int[np.ndarray, " m"]) -> Collection:
     """Of these places alone."""
     return replace(
-        found, samples=tuple(found.samples[place] for place in kept), is_held_out=found.is_held_out[kept],
+        found, samples=tuple(found.samples[place] for place in kept), groups=found.groups[kept],
+        is_held_out=found.is_held_out[kept],
         masks={new: found.masks[old] for new, old in enumerate(kept.tolist()) if old in found.masks},
     )  # fmt: skip

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from beholder.metrics.filters import NUM_FEATURES, filter_features
 from beholder.models.pairs import PairMaps
-from beholder.recipes.text_to_image.material import Material
+from beholder.recipes.text_to_image.material import Material, said
 from beholder.runtime.seed import numpy_generator
 from beholder.runtime.words import words_of
 from beholder.train.closed_form import Decomposed, correlation_maps, decompose
@@ -125,7 +125,7 @@ def preferred(scores: Float[np.ndarray, "n n"], texts: Sequence[str]) -> Float[n
 
 def others_of(texts: Sequence[str]) -> np.ndarray:
     """Which captions say something else (bool n n)."""
-    _, number = np.unique([" ".join(words_of(text)) for text in texts], return_inverse=True)
+    _, number = np.unique([said(text) for text in texts], return_inverse=True)
     return number[:, None] != number[None]
 
 

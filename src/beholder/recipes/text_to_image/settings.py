@@ -42,6 +42,8 @@ class TextToImageTraining:
     """Most held-out captions that tell the result."""
     num_candidates: int = 4
     """Pictures drawn for each of them, of which the reranker chooses one."""
+    group: str | None = None
+    """A column of the table, or "folder": what belongs together and stays on one side of the split."""
 
 
 def check(settings: TextToImageTraining) -> None:

@@ -33,7 +33,7 @@ from beholder.train.pace import Timed
 from beholder.version import VERSION
 
 _NUM_SHOWN = 16
-_SPOKEN = ("form", "size", "budget", "batch_size", "guidance")
+_SPOKEN = ("group", "form", "size", "budget", "batch_size", "guidance")
 _FORMS = {
     "causal": "One trunk over captions and pictures",
     "encoder-decoder": "A trunk that reads captions and one that writes pictures",

@@ -55,7 +55,7 @@ class Pictures:
 def read_pictures(sitting: Sitting) -> Pictures:
     """Read, curate, split and cache. Raises UserError for fewer than 20 readable pictures."""
     config, run, log = sitting.config, sitting.run, sitting.log
-    source, masks = split_masks(read_source(Path(config.data)), Path(config.data))
+    source, masks = split_masks(read_source(Path(config.data), group=config.group), Path(config.data))
     log.stage("Read", source.description)
     curation = curate(
         source, run.scratch("survey"), limits=sitting.limits, num_workers=sitting.device.num_threads, log=log,

@@ -38,6 +38,7 @@ def train_tokenizer(
     levels: tuple[int, ...] | None = None,
     num_codes: int | None = None,
     also: str | None = None,
+    group: str | None = None,
     budget: str = "12m",
     adversary: bool = False,
     shape: CodecConfig | None = None,
@@ -58,7 +59,7 @@ def train_tokenizer(
     config = check(
         TokenizerConfig(
             str(data), size, stride, shape.kind if shape else kind, codes, levels, num_codes, also, budget,
-            adversary, seed, device, threads, max_pixels,
+            adversary, seed, device, threads, max_pixels, group,
         )
     )  # fmt: skip
     codec = codec_of(config, shape)

@@ -15,7 +15,8 @@ from beholder.types import UserError
 
 MOST_CODES = 65_536
 """So many numbers fit into two bytes, in which codes are kept."""
-_MOST_SIDE = 512
+_LEAST_SIDE, _MOST_SIDE = 16, 512
+"""The filters by which pictures are judged see nothing in smaller ones."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class TokenizerConfig:
     device: str = "auto"
     threads: int | None = None
     max_pixels: int = 100_000_000
+    group: str | None = None
+    """A column of the table, or "folder": what belongs together and stays on one side of the split."""
 
     @property
     def is_grid(self) -> bool:
@@ -92,9 +95,10 @@ def codec_of(config: TokenizerConfig, shape: CodecConfig | None = None) -> Codec
             usual, conv=replace(usual.conv, patch_size=config.stride), vit=replace(usual.vit, patch_size=config.stride)
         )
     made = replace(usual, codebook=codebook, image_size=config.size)
-    if config.size % made.stride or not 2 * made.stride <= config.size <= _MOST_SIDE:
+    least = max(2 * made.stride, -(-_LEAST_SIDE // made.stride) * made.stride)
+    if config.size % made.stride or not least <= config.size <= _MOST_SIDE:
         raise UserError(
             f"--size {config.size}: a code stands for {made.stride} x {made.stride} pixels, so the side is a multiple "
-            f"of {made.stride} from {2 * made.stride} to {_MOST_SIDE}; such as {8 * made.stride}."
+            f"of {made.stride} from {least} to {_MOST_SIDE}; such as {8 * made.stride}."
         )
     return made

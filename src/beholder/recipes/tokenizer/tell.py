@@ -14,6 +14,7 @@ from beholder.recipes.results import begin_results, end_run
 from beholder.recipes.rows_of_pictures import as_png
 from beholder.recipes.spoken import spoken
 from beholder.recipes.tokenizer.judge import Judged
+from beholder.recipes.tokenizer.known import hashes_of
 from beholder.recipes.tokenizer.learn import BATCH_SIZE, Learned
 from beholder.recipes.tokenizer.pictures import NUM_FOLDS, Pictures
 from beholder.recipes.tokenizer.settings import TokenizerConfig
@@ -35,6 +36,7 @@ _SPOKEN = (
     "levels",
     "num_codes",
     "also",
+    "group",
     "budget",
     "adversary",
     "seed",
@@ -66,7 +68,7 @@ def tell(sitting: Sitting, pictures: Pictures, learned: Learned, judged: Judged,
     with told_kindly(run.path):
         save_part(
             run.path / "model", CODEC, learned.codec.cpu(), sitting.codec,
-            facts=_facts(sitting, results), card=_card(sitting, results),
+            facts=_facts(sitting, pictures, results), card=_card(sitting, results),
         )  # fmt: skip
         write_reconstruction_report(results, album, run.path / "report.html")
     end_run(run, log, results)
@@ -154,8 +156,9 @@ def _cost(sitting: Sitting, timed: Timed) -> dict[str, Any]:
     }
 
 
-def _facts(sitting: Sitting, results: dict[str, Any]) -> dict[str, Any]:
+def _facts(sitting: Sitting, pictures: Pictures, results: dict[str, Any]) -> dict[str, Any]:
     """What a model that reads these codes has to know, beside the figures."""
+    learned = [pictures.curation.samples[row] for row in np.flatnonzero(~pictures.is_held_out)]
     return {
         "made_by": f"beholder {VERSION} train tokenizer",
         "data": sitting.config.data,
@@ -163,6 +166,7 @@ def _facts(sitting: Sitting, results: dict[str, Any]) -> dict[str, Any]:
         "fit": "shorter side to image_size, middle cut out",
         "pixels": "-1 to 1",
         "split": {"seed": sitting.config.seed, "num_folds": NUM_FOLDS, "held_out_fold": 0},
+        "pictures": {"learned": hashes_of(learned, sitting.device.num_threads)},
         "steps": results["training"]["steps"],
         "held_out": results["reconstruction"],
     }
