@@ -188,7 +188,8 @@ def _samples_section(results: Mapping[str, Any]) -> Section:
         note(
             f"Precision and recall by {samples['features']}, against pictures to learn from. Likeness: cosine of "
             f"thumbnails, less their mean; 1 for equal ones; compared with {known}. A copy shares at least 90 % of its "
-            "codes with a training picture or its mirror image. Classes are found by a classifier that was trained on real pictures alone."
+            "codes with a training picture or its mirror image. Classes are found by a classifier that was trained on "
+            "real pictures alone."
         ),
     )
 
