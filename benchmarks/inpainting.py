@@ -79,15 +79,16 @@ def main() -> None:
         look = look_plainly(material.collection, painter.pictures, Limits())
         tables = encode_once(sitting, painter.pictures, look, [PLAIN], len(material.collection.samples))
         told: dict[str, Any] = {"data": asked.data.name, "model": part.fingerprint[:12], "threads": asked.threads}
-        told["holes"] = holes(put_holes(material, tables, asked.count, asked.seed), painter, asked.seed)
+        holed = put_holes(material, tables, asked.count, asked.seed)
+        told["holes"] = holes(holed, material.collection.groups[holed.places], painter, asked.seed)
         if asked.causal_steps:
             told["decoding"] = decoding(painter, material, tables, asked, Path(scratch) / "causal")
         run.close()
     json.dump(told, sys.stdout, indent=1)
 
 
-def holes(holed: HoledPictures, painter: MaskedPictures, seed: int) -> dict[str, Any]:
-    """Ours, and OpenCV's where it is there."""
+def holes(holed: HoledPictures, groups: np.ndarray, painter: MaskedPictures, seed: int) -> dict[str, Any]:
+    """Ours, and OpenCV's where it is there; pictures of one group, which err together, are redrawn together."""
     wishes = [Wish()] * len(holed.squares)
     filled = {"beholder": painter.mend(holed.squares, holed.holes, wishes, UnmaskConfig(), seed), **opencv(holed)}
     distances = {name: distance(one, holed.squares, holed.holes) for name, one in filled.items()}
@@ -103,7 +104,7 @@ def holes(holed: HoledPictures, painter: MaskedPictures, seed: int) -> dict[str,
                 "distance": float(values[rows].mean()),
                 "psnr": psnr(filled[name][rows], holed.squares[rows], holed.holes[rows]),
                 "larger_by": float((values - ours)[rows].mean()),
-                "interval": mean_interval((values - ours)[rows], generator),
+                "interval": mean_interval((values - ours)[rows], generator, groups[rows]),
             }
             for name, values in distances.items()
         }
