@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from beholder.data.decode import Limits
-from beholder.evaluate.resample import mean_interval
+from beholder.evaluate.resample import grouped_interval
 from beholder.inference.generate import GenerationConfig, generate
 from beholder.inference.sampling import SamplingConfig
 from beholder.inference.unmask import UnmaskConfig
@@ -104,7 +104,7 @@ def holes(holed: HoledPictures, groups: np.ndarray, painter: MaskedPictures, see
                 "distance": float(values[rows].mean()),
                 "psnr": psnr(filled[name][rows], holed.squares[rows], holed.holes[rows]),
                 "larger_by": float((values - ours)[rows].mean()),
-                "interval": mean_interval((values - ours)[rows], generator, groups[rows]),
+                "interval": grouped_interval((values - ours)[rows], groups[rows], generator),
             }
             for name, values in distances.items()
         }

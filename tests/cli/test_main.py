@@ -70,6 +70,8 @@ def test_an_unknown_verb_is_refused_with_the_nearest(capsys: pytest.CaptureFixtu
         (["adapt", "x", "--out", "y", "--backbone", "huge"], "huge"),
         (["adapt", "x", "--out", "y", "--seed", "1.5"], "--seed 1.5: give a whole number"),
         (["adapt", "x", "--out", "y", "--resolutions=128.5"], "--resolutions 128.5: give a whole number"),
+        (["adapt", "x", "--out", "y", "--resolutions", "128", "224.7"], "--resolutions 224.7: give a whole number"),
+        (["train", "tokenizer", "--data", "x", "--out", "y", "--levels", "8.5", "5"], "--levels 8.5: give a whole"),
         (
             ["inpaint", "x", "--mask", "m", "--model", "n", "--out", "o.png", "--count", "1.5"],
             "--count 1.5",

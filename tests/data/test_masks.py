@@ -81,6 +81,12 @@ def test_a_turned_mask_is_turned_as_its_picture_is(tmp_path: Path) -> None:
     assert np.array_equal(read_mask(tmp_path / "mask.png", Limits()), np.rot90(values, -1) > 0)
 
 
+def test_a_damaged_block_of_exif_says_nothing_of_the_mask(tmp_path: Path) -> None:
+    Image.fromarray(np.eye(8, dtype=np.uint8) * 255).save(tmp_path / "mask.png", exif=b"garbage")
+    for found in (read_mask(tmp_path / "mask.png", Limits()), read_hole(tmp_path / "mask.png", Limits())[0]):
+        assert np.array_equal(found, np.eye(8, dtype=bool))
+
+
 class TestTransparency:
     @pytest.fixture
     def clear(self) -> np.ndarray:

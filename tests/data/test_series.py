@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from beholder.data.series import class_series, find_mask_files, frame_series, without_masks
@@ -61,6 +62,22 @@ def test_a_mask_that_fits_several_pictures_is_of_none(tmp_path: Path) -> None:
     for name in ("cat/0.png", "dog/0.png", "masks/0.png", "masks/1.png", "cat/1.png"):
         save(tmp_path / name)
     assert list(find_mask_files(tmp_path)) == ["cat/1.png"]
+
+
+@pytest.mark.parametrize(
+    ("names", "owned"),
+    [
+        (("images/A/1.png", "images/masks/1.png"), {"images/A/1.png": "images/masks/1.png"}),
+        (("images/set/x.png", "masks/img/x.png"), {"images/set/x.png": "masks/img/x.png"}),
+        (("train/images/1.png", "test/images/2.png", "test/masks/1.png", "test/masks/2.png"),
+         {"test/images/2.png": "test/masks/2.png"}),
+        (("images/x.png", "masks/x.png", "labels/x.png"), {"images/x.png": "labels/x.png"}),
+    ],
+)  # fmt: skip
+def test_other_ways_to_lay_masks(tmp_path: Path, names: tuple[str, ...], owned: dict[str, str]) -> None:
+    for name in names:
+        save(tmp_path / name)
+    assert find_mask_files(tmp_path) == {key: tmp_path / mask for key, mask in owned.items()}
 
 
 def test_a_table_names_its_masks_as_its_folder_does(tmp_path: Path) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from beholder.evaluate.resample import mean_interval
+from beholder.evaluate.resample import grouped_interval, mean_interval
 
 
 def interval(values: np.ndarray, groups: np.ndarray | None = None) -> list[float]:
-    return mean_interval(values, np.random.default_rng(0), groups)
+    if groups is None:
+        return mean_interval(values, np.random.default_rng(0))
+    found = grouped_interval(values, groups, np.random.default_rng(0))
+    assert found is not None
+    return found
 
 
 def test_values_that_come_twice_say_no_more_than_once() -> None:
@@ -23,6 +27,10 @@ def test_values_that_come_twice_say_no_more_than_once() -> None:
 def test_groups_of_one_are_no_groups() -> None:
     values = np.random.default_rng(1).normal(size=30)
     assert interval(values, np.arange(30)[::-1] * 7) == pytest.approx(interval(values), abs=0.1)
+
+
+def test_one_group_alone_says_nothing() -> None:
+    assert grouped_interval(np.arange(9.0), np.zeros(9, int), np.random.default_rng(0)) is None
 
 
 def test_groups_count_by_their_size() -> None:

@@ -166,6 +166,7 @@ class TestTheScorer:
         assert own_less_others(scores, ["a", "A!", "b"]) == pytest.approx([0.8, -0.2, 0])
 
     def test_exchanged_captions_say_something_else(self) -> None:
+        assert exchanged(["A cat.", "a cat", "A dog.", "a dog"]) == ["A dog.", "A dog.", "A cat.", "A cat."]
         assert exchanged(["a", "a", "b", "c"]) == ["b", "b", "c", "a"] and exchanged(["a", "a"]) == ["a", "a"]
 
 

@@ -114,6 +114,7 @@ def test_what_has_another_type_is_told_in_one_sentence(part: Part) -> None:
     """In a program of its own: here the tests' own check of types would come first."""
     script = f"""
 import numpy as np, beholder
+from PIL import Image
 model, pixels, hole = {str(part.source)!r}, np.zeros((16, 16, 3), np.uint8), np.eye(16, dtype=bool)
 for ask in (
     lambda: beholder.inpaint(model, pixels, None),
@@ -122,6 +123,7 @@ for ask in (
     lambda: beholder.inpaint(model, pixels, np.zeros((16, 16))),
     lambda: beholder.inpaint(model, pixels, hole, seed=1.5),
     lambda: beholder.generate(model, ["a block"]),
+    lambda: beholder.inpaint(model, pixels, Image.new("L", (3, 3))),
 ):
     try:
         ask()
@@ -130,7 +132,8 @@ for ask in (
 """
     found = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     told = ("The mask is None; give a file", "The mask is [[1]]; ", "an array (4,) of uint8", "(16, 16) of float64",
-            "--seed 1.5: give a whole number", "The prompt is ['a block']; give one text")  # fmt: skip
+            "--seed 1.5: give a whole number", "The prompt is ['a block']; give one text",
+            "The mask cannot be read (3 x 3 pixels")  # fmt: skip
     lines = found.stdout.splitlines()
     assert len(lines) == len(told) and all(words in line for words, line in zip(told, lines, strict=True))
 
@@ -202,6 +205,8 @@ class TestCommandLine:
         asked = [*map(str, ["inpaint", files / "a.png", "--mask", files / "m.png", "--model", part.source, "--out"])]
         assert main([*asked, str(files / "m.png" / "x.png")]) == 2
         assert "m.png is a file and no folder; choose another --out" in capsys.readouterr().err
+        assert main([*asked, str(files / ("x" * 300 + ".png"))]) == 2
+        assert "the name is too long" in capsys.readouterr().err
         assert main([*asked, str(files / "new" / "deep" / "x.png")]) == 0
         assert (files / "new" / "deep" / "x.png").is_file()
 

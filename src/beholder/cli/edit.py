@@ -35,7 +35,7 @@ def edit(
     image
         The picture.
     mask
-        A picture of the same size: what is not black is replaced.
+        A picture of the same size: what is transparent is replaced, or, where nothing is, what is not black.
     model
         The run or model folder of `beholder train masked`, on data with classes or captions.
     out

@@ -32,7 +32,7 @@ def inpaint(
     image
         The picture.
     mask
-        A picture of the same size: what is not black is replaced.
+        A picture of the same size: what is transparent is replaced, or, where nothing is, what is not black.
     model
         The run or model folder of `beholder train masked`.
     out

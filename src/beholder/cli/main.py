@@ -165,12 +165,19 @@ def _run(verb: str, arguments: Sequence[str]) -> int:
 
 def _refuse_fractions(arguments: Sequence[str], asked: Callable[..., None]) -> None:
     """Raises UserError for a fraction where a whole number is meant, which cyclopts would round."""
-    hints = get_type_hints(asked)  # int, int | None, tuple[int, ...]
-    whole = {f"--{name.replace('_', '-')}" for name, hint in hints.items() if int in (hint, *get_args(hint))}
-    given = itertools.pairwise(part for argument in arguments for part in argument.split("=", 1))
-    for option, value in given:
-        if option in whole and re.fullmatch(r"[+-]?\d*\.\d*[1-9]\d*", value):
-            raise UserError(f"{option} {value}: give a whole number.")
+    hints = get_type_hints(asked)
+    whole = {f"--{name.replace('_', '-')}" for name, hint in hints.items() if _is_whole(hint)}
+    option = ""
+    for part in (part for argument in arguments for part in argument.split("=", 1)):
+        if part.startswith("--"):
+            option = part
+        elif option in whole and re.fullmatch(r"[+-]?\d*\.\d*[1-9]\d*", part):
+            raise UserError(f"{option} {part}: give a whole number.")
+
+
+def _is_whole(hint: Any) -> bool:
+    """int, int | None, tuple[int, ...], tuple[int, ...] | None."""
+    return hint is int or any(map(_is_whole, get_args(hint)))
 
 
 def _mistake(error: Any, asked: Callable[..., None]) -> str:

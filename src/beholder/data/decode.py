@@ -170,7 +170,7 @@ def _read_with_pillow(content: bytes, limits: Limits, at_least: int | None) -> P
         if at_least is not None:
             image.draft(None, (at_least, at_least))  # does nothing for formats other than JPEG
         image.load()
-        transpose = _orientation(image)
+        transpose = orientation(image)
         rgb = to_rgb(image)
     # Pillow turns some formats on load (TIFF); the shape tells whether the sides were swapped.
     pixels = np.asarray(rgb if transpose is None else rgb.transpose(transpose))
@@ -215,7 +215,8 @@ def _check_size(width: int, height: int, limits: Limits) -> None:
         raise Unreadable(f"{width:,} x {height:,} pixels; the shorter side must have at least {limits.min_side}")
 
 
-def _orientation(image: Image.Image) -> Image.Transpose | None:
+def orientation(image: Image.Image) -> Image.Transpose | None:
+    """How its EXIF block has it turned; None for as it is."""
     try:
         return _ORIENTATIONS.get(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # a damaged EXIF block says nothing about the pixels, which are fine

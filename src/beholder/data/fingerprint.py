@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +37,12 @@ def content_hash(sample: Sample) -> str:
     """16 hexadecimal digits of the encoded file's SHA-256: equal for copies, whatever their names."""
     content = sample.data if sample.data is not None else Path(sample.path or "").read_bytes()
     return hashlib.sha256(content).hexdigest()[:16]
+
+
+def content_hashes(samples: Sequence[Sample], num_workers: int) -> list[str]:
+    """Of all of them."""
+    with ThreadPoolExecutor(num_workers) as pool:
+        return list(pool.map(content_hash, samples))
 
 
 def pixel_hash(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, " 16"]:

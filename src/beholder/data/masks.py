@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
-from beholder.data.decode import Limits, Unreadable, decode, open_image, pixels_of
+from beholder.data.decode import Limits, Unreadable, decode, open_image, orientation, pixels_of
 from beholder.types import Sample
 
 Mask = Bool[np.ndarray, "H W"]
@@ -99,7 +99,8 @@ def _open(mask: Path | Sample, limits: Limits) -> _Opened:
         image = open_image(Path(sample.path).read_bytes() if sample.path is not None else sample.data or b"")
     except Unreadable:
         return _Opened(Image.new("RGB", (1, 1)), values, is_lossy=False)
-    return _Opened(ImageOps.exif_transpose(image), values, image.format in _LOSSY)
+    turn = orientation(image)
+    return _Opened(image if turn is None else image.transpose(turn), values, image.format in _LOSSY)
 
 
 def _hole_of(opened: _Opened) -> tuple[Mask, list[str]]:

@@ -27,15 +27,18 @@ def find_mask_files(data: Path) -> dict[str, Path]:
     of masks, a file `x_mask.png` beside `x.png`. `data`: a folder; of a table only the column counts.
     """
     if not data.is_dir():
-        is_table = data.is_file() and data.suffix.lower() in TABLE_EXTENSIONS
-        return _in_table(data, PurePosixPath(), list_files(data.parent).images) if is_table else {}
+        if not data.is_file() or data.suffix.lower() not in TABLE_EXTENSIONS:
+            return {}
+        return {key: data.parent / mask for key, mask in _in_table(data).items() if (data.parent / mask).is_file()}
     listing = list_files(data)
     inside = find_masks(listing)[0]
     owners = _owners(inside, listing.images.keys() - inside)
     found = _beside(listing.images) | {key: listing.images[mask] for key, mask in owners.items()}
     for key, path in listing.others.items():
         if path.suffix.lower() in TABLE_EXTENSIONS:
-            found |= _in_table(path, PurePosixPath(key).parent, listing.images)
+            base, images = PurePosixPath(key).parent, listing.images
+            rows = ((str(base / own), str(base / mask)) for own, mask in _in_table(path).items())
+            found |= {own: images[mask] for own, mask in rows if own in images and mask in images}
     return found
 
 
@@ -84,7 +87,8 @@ def _beside(images: Mapping[str, Path]) -> dict[str, Path]:
     return found
 
 
-def _in_table(path: Path, base: PurePosixPath, images: Mapping[str, Path]) -> dict[str, Path]:
+def _in_table(path: Path) -> dict[str, str]:
+    """Masks by their pictures, as a table names them; nothing where it names none, or cannot be read."""
     try:
         table = read_table(path)
     except ValueError:  # whoever needs this table tells what is wrong with it
@@ -92,16 +96,8 @@ def _in_table(path: Path, base: PurePosixPath, images: Mapping[str, Path]) -> di
     file, mask = table.find(_FILE_COLUMNS), table.find(_MASK_COLUMNS)
     if file is None or mask is None:
         return {}
-    found = {}
-    for row in table.rows:
-        key, named = (_key(base, cell_text(row.get(column))) for column in (file, mask))
-        if key in images and named in images:
-            found[key] = images[named]
-    return found
-
-
-def _key(base: PurePosixPath, cell: str | None) -> str:
-    return str(base / (cell or "")) if cell else ""
+    rows = ((cell_text(row.get(file)), cell_text(row.get(mask))) for row in table.rows)
+    return {own: named for own, named in rows if own and named}
 
 
 def _stem(key: str) -> str:
@@ -111,8 +107,8 @@ def _stem(key: str) -> str:
 def _owners(masks: Collection[str], keys: Collection[str]) -> dict[str, str]:
     """The mask in a folder of masks that belongs to a picture: of the same stem, in folders that do not contradict the
     picture's (`ground_truth/crack/000_mask.png` is of `test/crack/000.png`, and never of `train/good/000.png`), and of
-    several the one that shares most of them. A mask that fits several pictures equally well is of none, and a picture
-    that several fit has none."""
+    several the one that shares most of them, and of equals the first. A mask that fits several pictures equally well is
+    of none."""
     by_stem: dict[str, tuple[list[str], list[str]]] = {}
     for place, names in enumerate((masks, keys)):
         for name in sorted(names):
@@ -122,21 +118,21 @@ def _owners(masks: Collection[str], keys: Collection[str]) -> dict[str, str]:
         fit = {(mask, key): _fit(mask, key) for mask in some for key in others}
         of_mask = {mask: _best({key: fit[mask, key] for key in others}) for mask in some}
         of_key = {key: _best({mask: fit[mask, key] for mask in some}) for key in others}
-        owners |= {key: mask for mask, key in of_mask.items() if key is not None and of_key[key] == mask}
+        owners |= {key: best[0] for key, best in of_key.items() if best and of_mask[best[0]] == [key]}
     return owners
 
 
-def _best(fit: Mapping[str, tuple[bool, int] | None]) -> str | None:
-    """The one that fits best; None where there is none, or several."""
+def _best(fit: Mapping[str, tuple[bool, int] | None]) -> list[str]:
+    """Those that fit best."""
     known = {name: value for name, value in fit.items() if value is not None}
-    best = [name for name, value in known.items() if value == max(known.values())]
-    return best[0] if len(best) == 1 else None
+    return [name for name, value in known.items() if value == max(known.values())]
 
 
 def _fit(mask: str, key: str) -> tuple[bool, int] | None:
     """How well a mask's folders go with a picture's; None where they contradict each other."""
     ours, theirs = (set(PurePosixPath(name.lower()).parts[:-1]) for name in (mask, key))
-    told, named = ours - MASK_FOLDERS - SPLITS.keys(), theirs - SPLITS.keys() - _IMAGE_FOLDERS
-    if not (told <= named or named <= told):
+    told, named = (part - MASK_FOLDERS - SPLITS.keys() - _IMAGE_FOLDERS for part in (ours, theirs))
+    splits = [{SPLITS[name] for name in part & SPLITS.keys()} for part in (ours, theirs)]
+    if not (told <= named or named <= told) or (all(splits) and splits[0] != splits[1]):
         return None
     return told == named, len(ours & theirs)

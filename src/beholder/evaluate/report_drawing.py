@@ -77,11 +77,12 @@ def headline(results: Mapping[str, Any]) -> str:
     name, row = _last(results)
     share, ends = number(row, "preferred", "value"), interval(row, "preferred", "interval")
     true = number(_rows(results).get("true pictures"), "preferred", "value")
-    if share is None or ends is None or true is None:
+    if share is None or true is None:
         return "The model draws pictures; no captions were there to judge it by."
+    around = f"95 % interval {ends[0]:.0%} to {ends[1]:.0%}; " if ends else "one group alone, so nothing is sure; "
     told = (
         f"What is {name.replace(', ', ' and ')} goes better with its own caption than with another in {share:.0%} of "
-        f"comparisons (95 % interval {ends[0]:.0%} to {ends[1]:.0%}; true pictures {true:.0%}, chance 50%)"
+        f"comparisons ({around}true pictures {true:.0%}, chance 50%)"
     )
     if not dig(results, "judged", "scorer", "separates"):
         told += "; the scorer does not tell true pictures apart, so that this says little"

@@ -21,6 +21,7 @@ from beholder.runtime.files import write_text
 
 _MINUS = "\N{MINUS SIGN}"
 _AHEAD, _SOME = ("helped", "▲", "Mends better than smoothing"), ("same", "=", "Mends as smoothing does")
+_UNSURE = ("unknown", "?", "Judged on one group alone")
 _BEHIND = ("hurt", "▼", "Mends worse than smoothing")
 _SMOOTH = ("mean colour", "smooth (harmonic)", "bending (biharmonic)")
 _SHEETS = {
@@ -80,6 +81,7 @@ def headline(results: Mapping[str, Any]) -> str:
         "helped": "closer to the truth than",
         "same": "as close to the truth as",
         "hurt": "farther from the truth than",
+        "unknown": "not surely closer to the truth than",
     }
     return (
         f"What it puts into holes of held-out pictures looks {verb[_mark(results)[0]]} the best smooth filling; "
@@ -94,7 +96,9 @@ def _best_smooth(results: Mapping[str, Any]) -> tuple[str, float]:
 
 def _mark(results: Mapping[str, Any]) -> tuple[str, str, str]:
     ends = interval(results, "judged", "holes", "kinds", "all", "rivals", _best_smooth(results)[0], "interval")
-    return _SOME if ends is None or ends[0] <= 0 <= ends[1] else _AHEAD if ends[0] > 0 else _BEHIND
+    if ends is None:
+        return _UNSURE
+    return _SOME if ends[0] <= 0 <= ends[1] else _AHEAD if ends[0] > 0 else _BEHIND
 
 
 def _opening(results: Mapping[str, Any]) -> Markup:
@@ -145,9 +149,9 @@ def _size(told: Mapping[str, Any]) -> str:
 
 
 def _rival(told: Mapping[str, Any]) -> Child:
-    low, high = told["interval"]
-    around = f"{low:+.3f} to {high:+.3f}".replace("-", _MINUS)
-    return [f"{told['distance']:.3f}", tag("small", f"{around}; {told['psnr']:.1f} dB")]
+    ends = interval(told, "interval")
+    around = f"{ends[0]:+.3f} to {ends[1]:+.3f}; ".replace("-", _MINUS) if ends else ""
+    return [f"{told['distance']:.3f}", tag("small", f"{around}{told['psnr']:.1f} dB")]
 
 
 def _sheets_section(results: Mapping[str, Any], album: Album) -> Section:

@@ -70,12 +70,22 @@ def unit_weights(num_units: int, num_resamples: int, seed: int) -> Float[np.ndar
     return generator.multinomial(num_units, np.full(num_units, 1 / num_units), size=num_resamples).astype(float)
 
 
-def mean_interval(
-    values: Float[np.ndarray, " n"], generator: np.random.Generator, groups: Int[np.ndarray, " n"] | None = None
-) -> list[float]:
-    """95 % interval of the mean under redrawn values; those of one group, which err together, are drawn together."""
-    units = np.arange(len(values)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    sums, counts = np.bincount(units, values), np.bincount(units)
+def mean_interval(values: Float[np.ndarray, " n"], generator: np.random.Generator) -> list[float]:
+    """95 % interval of the mean under redrawn values."""
+    return _interval(values, np.ones(len(values)), generator)
+
+
+def grouped_interval(
+    values: Float[np.ndarray, " n"], groups: Int[np.ndarray, " n"], generator: np.random.Generator
+) -> list[float] | None:
+    """The same where those of one group, which err together, are drawn together. None where all are of one: nobody
+    knows then how another one would have done."""
+    units = np.unique(groups, return_inverse=True)[1]
+    counts = np.bincount(units)
+    return _interval(np.bincount(units, values), counts, generator) if len(counts) > 1 else None
+
+
+def _interval(sums: np.ndarray, counts: np.ndarray, generator: np.random.Generator) -> list[float]:
     drawn = generator.integers(0, len(counts), (_NUM_DRAWS, len(counts)))
     low, high = np.percentile(sums[drawn].sum(1) / counts[drawn].sum(1), [2.5, 97.5])
     return [float(low), float(high)]

@@ -6,6 +6,7 @@ squares of bytes beside them, into mapped files of the run's scratch folder.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -115,10 +116,10 @@ def collect(sitting: Sitting[Any], facts: Mapping[str, Any]) -> Collection:
         raise UserError(
             f"{data} has {counted(len(samples), 'readable picture')} and at least {FEWEST} are needed; give more."
         )
-    groups = groups_of(samples, curation.cluster)
-    is_held_out = _hold_out(sitting, samples, groups, facts)
     found = identify(samples, masks)
     refuse_changed(run, data, run.expect("pictures", found), found)
+    groups = groups_of(samples, curation.cluster)
+    is_held_out = _hold_out(sitting, samples, groups, facts)
     owned = {place: masks[sample.key] for place, sample in enumerate(samples) if sample.key in masks}
     return Collection(source.description, samples, groups, is_held_out, owned, len(curation.quarantine), notes)
 
@@ -126,28 +127,38 @@ def collect(sitting: Sitting[Any], facts: Mapping[str, Any]) -> Collection:
 def _hold_out(
     sitting: Sitting[Any], samples: tuple[Sample, ...], groups: Int[np.ndarray, " n"], facts: Mapping[str, Any]
 ) -> Bool[np.ndarray, " n"]:
-    """A tenth, or the test part that the data name, of what the tokenizer has not learned from. Raises UserError where
-    nothing can be held out, and tells where the tokenizer learned from other pictures than from these."""
-    split = facts.get("split")
+    """A tenth, or the test part that the data name, of what the tokenizer has not learned from; how many pictures it
+    knows is told. Raises UserError where nothing can be held out, and where it was another part before."""
+    data, run, split = sitting.data, sitting.run, facts.get("split")
     seed = split["seed"] if isinstance(split, dict) and isinstance(split.get("seed"), int) else sitting.seed
     learned = facts.get("pictures", {}).get("learned")
-    is_known = are_known(samples, groups, learned or (), sitting.device.num_threads)
+    is_known = are_known(samples, learned or (), sitting.device.num_threads)
     is_held_out = hold_out_new(samples, groups, seed, is_known)
     if is_held_out.all() or not is_held_out.any():
         if is_known.any():
             raise UserError(
-                f"{sitting.data} has no picture or group that the tokenizer has not learned from, so that none can be "
-                "held out; add others, or train the tokenizer on some of these alone."
+                f"{data} has nothing to hold out, or in its test part nothing, that the tokenizer has not learned from "
+                "or seen in a picture of the same group; add others, or train the tokenizer without some of these."
             )
+        raise UserError(f"{data} holds one picture again and again, or one group, so that none can be held out.")
+    digest = hashlib.blake2b(np.packbits(is_held_out).tobytes(), digest_size=8).hexdigest()
+    if run.expect("held_out", digest) != digest:
         raise UserError(
-            f"{sitting.data} holds one picture again and again, or one group, so that none can be held out."
+            f"Pictures of {data} have changed since {run.path} was begun, so that others would be held out; choose "
+            "another --out, or put them back as they were."
         )
-    if is_known.any() and not (is_known ^ is_held_out).all():
-        sitting.log.warn(
-            f"the tokenizer has learned from {int(is_known.sum()):,} of these {len(samples):,} pictures, none of which "
-            f"is held out; {int(is_held_out.sum()):,} others are"
-        )
+    sitting.log.warn(_what_it_knows(is_known, is_held_out, learned is not None))
     return is_held_out
+
+
+def _what_it_knows(is_known: Bool[np.ndarray, " n"], is_held_out: Bool[np.ndarray, " n"], is_told: bool) -> str:
+    num_known, num_held = int(is_known.sum()), counted(int(is_held_out.sum()), "other")
+    if not is_told:
+        return "the tokenizer does not tell which pictures it has learned from: it may know some that are held out"
+    return (
+        f"the tokenizer has learned from {num_known:,} of these {len(is_known):,} pictures, of which none is held out; "
+        f"{num_held} {'is' if is_held_out.sum() == 1 else 'are'}"
+    )
 
 
 def _read(data: Path, group: str | None) -> tuple[Source, dict[str, Path]]:

@@ -80,11 +80,12 @@ def refuse_inside(out: Path, photos: Path, option: str = "--out") -> None:
 def refuse_unwritable(path: Path, option: str = "--out") -> None:
     """Raise UserError where no file or folder `path` can be made, before the work whose result it is to hold. Folders
     above it that are missing are no hindrance: who writes makes them."""
-    above = next(folder for folder in path.absolute().parents if folder.exists())
-    if not above.is_dir():
-        raise UserError(f"{option} {path}: {above} is a file and no folder; choose another {option}.")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise UserError(f"{option} {path}: this user may not write into {above}; choose another {option}.")
+    with told_kindly(path, option):
+        above = next(folder for folder in path.absolute().parents if folder.exists())
+        if not above.is_dir():
+            raise UserError(f"{option} {path}: {above} is a file and no folder; choose another {option}.")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise UserError(f"{option} {path}: this user may not write into {above}; choose another {option}.")
 
 
 @contextmanager

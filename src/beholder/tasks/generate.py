@@ -172,9 +172,12 @@ def _open(
 
 def check_folder(folder: Path) -> None:
     """Raises UserError where it holds something, is no folder, or cannot be made."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"--out {folder} exists and holds something; choose another folder, nothing is overwritten.")
-    refuse_unwritable(folder / "01.png")
+    with told_kindly(folder):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UserError(
+                f"--out {folder} exists and holds something; choose another folder, nothing is overwritten."
+            )
+        refuse_unwritable(folder / "01.png" if folder.exists() else folder)
 
 
 def make_folder(folder: Path) -> Path:

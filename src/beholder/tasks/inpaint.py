@@ -172,7 +172,10 @@ def _hole_of(mask: MaskInput, limits: Limits) -> tuple[Bool[np.ndarray, "H W"], 
     if not is_array and not isinstance(mask, Image.Image):
         shown = f"an array {mask.shape} of {mask.dtype}" if isinstance(mask, np.ndarray) else f"{mask!r:.60}"
         raise UserError(f"The mask is {shown}; give a file, a Pillow image, or an array H W of bytes or truths.")
-    return hole_in(mask)
+    try:
+        return hole_in(mask)
+    except Unreadable as error:
+        raise UserError(f"The mask cannot be read ({error.reason}); give a picture.") from error
 
 
 def _name_of(mask: MaskInput) -> str:

@@ -68,8 +68,9 @@ def check_name(path: Path, inputs: Sequence[Path] = ()) -> None:
         raise UserError(
             f"--out {path}: pictures are written as PNG, which carries where they come from; end it in .png."
         )
-    if path.is_dir():
-        raise UserError(f"--out {path} is a folder; name a file, such as {path / 'answer.png'}.")
+    with told_kindly(path):
+        if path.is_dir():
+            raise UserError(f"--out {path} is a folder; name a file, such as {path / 'answer.png'}.")
     if any(path.resolve() == one.resolve() for one in inputs):
         raise UserError(f"--out {path} is a picture that is read, and would be lost; name another file.")
     refuse_unwritable(path)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from beholder.evaluate.resample import mean_interval
+from beholder.evaluate.resample import grouped_interval
 from beholder.recipes.coded_pictures import CodeTables
 from beholder.recipes.lvm.material import Material
 from beholder.recipes.lvm.questions import Questions
@@ -96,12 +96,12 @@ def judge_task(
         "metric": "IoU" if task == "masks" else "PSNR (dB)",
         "num_questions": len(questions.asked),
         "score": _mean(ours),
-        "interval": mean_interval(ours, generator, groups),
+        "interval": grouped_interval(ours, groups, generator),
         "rivals": {
             name: {
                 "score": _mean(values),
                 "gain": _mean(ours - values),
-                "interval": mean_interval(ours - values, generator, groups),
+                "interval": grouped_interval(ours - values, groups, generator),
             }
             for name, values in scored.items()
         },
@@ -109,7 +109,7 @@ def judge_task(
         "nearest_examples": {
             "score": _mean(near),
             "gain": _mean(near - ours),
-            "interval": mean_interval(near - ours, generator, groups),
+            "interval": grouped_interval(near - ours, groups, generator),
         },
         "scores_by_examples": {str(count): _mean(values) for count, values in by_count.items()},
         "nats_by_examples": {str(count): _mean(values) for count, values in right.items()},
@@ -117,7 +117,7 @@ def judge_task(
             name: {
                 "nats": _mean(values),
                 "harm": _mean(values - right[most]),
-                "interval": mean_interval(values - right[most], generator, groups),
+                "interval": grouped_interval(values - right[most], groups, generator),
                 "score": _mean(score(task, painted(misled[name]), truth)),
             }
             for name, values in wrong.items()

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 
 from beholder.data.holes import fill_bending, fill_smoothly, patch_in
-from beholder.evaluate.resample import mean_interval
+from beholder.evaluate.resample import grouped_interval
 from beholder.metrics.coverage import NUM_NEIGHBOURS, coverage
 from beholder.metrics.filters import DISTANCE, NAME, filter_distance, filter_features
 from beholder.models.heads import describe
@@ -92,14 +92,14 @@ def judge_holes(
             "num_holes": int(rows.sum()),
             "share_hidden": float(holes[rows].mean()),
             "distance": float(ours[rows].mean()),
-            "interval": mean_interval(ours[rows], generator, groups[rows]),
+            "interval": grouped_interval(ours[rows], groups[rows], generator),
             "psnr": _psnr(mended[rows], squares[rows], holes[rows]),
             "tokenizer": float(ceiling[rows].mean()),
             "rivals": {
                 name: {
                     "distance": float(values[rows].mean()),
                     "gain": float((values - ours)[rows].mean()),
-                    "interval": mean_interval((values - ours)[rows], generator, groups[rows]),
+                    "interval": grouped_interval((values - ours)[rows], groups[rows], generator),
                     "psnr": _psnr(filled[name][rows], squares[rows], holes[rows]),
                 }
                 for name, values in scored.items()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 
-from beholder.evaluate.resample import mean_interval
+from beholder.evaluate.resample import grouped_interval
 from beholder.metrics.coverage import NUM_NEIGHBOURS, coverage
 from beholder.metrics.filters import NUM_FEATURES, filter_features
 from beholder.recipes.coded_pictures import PLAIN, CodeTables
@@ -118,7 +118,7 @@ def judge(
         "scorer": {
             "name": NAME,
             "checked": scorer.checked,
-            "separates": rows["true pictures"]["gain"]["interval"][0] > 0,
+            "separates": (rows["true pictures"]["gain"]["interval"] or [0.0])[0] > 0,
         },
         "num_captions": len(asked.texts),
         "guidance": sitting.settings.guidance,
@@ -181,7 +181,7 @@ def _nats(
 def exchanged(texts: Sequence[str]) -> list[str]:
     """Captions in another order, so that each says something else, as far as there are others."""
     count = len(texts)
-    shifts = [next((step for step in range(1, count) if texts[(at + step) % count] != text), 0)
+    shifts = [next((step for step in range(1, count) if said(texts[(at + step) % count]) != said(text)), 0)
               for at, text in enumerate(texts)]  # fmt: skip
     return [texts[(at + step) % count] for at, step in enumerate(shifts)]
 
@@ -233,4 +233,4 @@ def _filtered(pictures: UInt8[np.ndarray, "n S S 3"]) -> Float[np.ndarray, "n F"
 def _told(
     values: Float[np.ndarray, " q"], generator: np.random.Generator, groups: Int[np.ndarray, " q"]
 ) -> dict[str, Any]:
-    return {"value": float(values.mean()), "interval": mean_interval(values, generator, groups)}
+    return {"value": float(values.mean()), "interval": grouped_interval(values, groups, generator)}

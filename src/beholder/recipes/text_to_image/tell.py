@@ -141,10 +141,14 @@ def _gallery(sitting: Sitting[TextToImageTraining], done: Finished) -> tuple[lis
     return shown, album
 
 
+def _around(told: Mapping[str, Any]) -> str:
+    ends = told["interval"]
+    return f" (95 % interval {ends[0]:.1%} to {ends[1]:.1%})" if ends else ""
+
+
 def _card(results: Mapping[str, Any], done: Finished) -> str:
     lines = [
-        f"- {name}: {row['preferred']['value']:.1%} of comparisons prefer the own caption (95 % interval "
-        f"{row['preferred']['interval'][0]:.1%} to {row['preferred']['interval'][1]:.1%})"
+        f"- {name}: {row['preferred']['value']:.1%} of comparisons prefer the own caption{_around(row['preferred'])}"
         for name, row in results["judged"]["rows"].items()
     ]
     training, copies = results["training"], results["judged"]["copies"]

@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from beholder.data.fingerprint import content_hash
+from beholder.data.fingerprint import content_hashes
 from beholder.data.split import grouped_folds
 from beholder.recipes.tokenizer.pictures import NUM_FOLDS, hold_out
 from beholder.types import Sample
 
 
-def hashes_of(samples: Sequence[Sample], num_workers: int) -> list[str]:
-    """Of the content of each file."""
-    with ThreadPoolExecutor(num_workers) as pool:
-        return list(pool.map(content_hash, samples))
-
-
-def are_known(
-    samples: Sequence[Sample], groups: Int[np.ndarray, " n"], learned: Collection[str], num_workers: int
-) -> Bool[np.ndarray, " n"]:
-    """Whether a picture, or one of its group, is among those hashes."""
+def are_known(samples: Sequence[Sample], learned: Collection[str], num_workers: int) -> Bool[np.ndarray, " n"]:
+    """Whether a picture is among those of these hashes."""
     if not learned:
         return np.zeros(len(samples), bool)
     known = set(learned)
-    is_known = np.array([one in known for one in hashes_of(samples, num_workers)])
-    return np.isin(groups, groups[is_known])
+    return np.array([one in known for one in content_hashes(samples, num_workers)])
 
 
 def hold_out_new(
     samples: tuple[Sample, ...], groups: Int[np.ndarray, " n"], seed: int, is_known: Bool[np.ndarray, " n"]
 ) -> Bool[np.ndarray, " n"]:
-    """As `hold_out`, of what is not known alone: the test part that the data name, else a tenth of all pictures, or as
-    much as there is. Where the known ones are all that `hold_out` leaves, it is what that gives."""
+    """As `hold_out`, of groups without any known picture: the test part that the data name, else a tenth of all
+    pictures, or as much as there is. Where the known ones are all that `hold_out` leaves, it is what that gives."""
+    is_known = np.isin(groups, groups[is_known])
     usual = hold_out(samples, groups, seed)
     if not is_known.any() or any(sample.split == "test" for sample in samples):
         return usual & ~is_known

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from beholder.data.curate import Curation, curate
+from beholder.data.fingerprint import content_hashes
 from beholder.data.sources import Source, read_source
 from beholder.data.split import combine_groups, grouped_folds
 from beholder.recipes.masks import split_masks
@@ -45,6 +46,8 @@ class Pictures:
     """Of held-out pictures, where masks are learned; never learned from."""
     masks_of: Int[np.ndarray, " k"]
     """Rows of the samples that these belong to."""
+    hashes: list[str]
+    """Of the content of what is not held out: no later verb may hold one of these out."""
 
     @property
     def keys(self) -> list[str]:
@@ -88,19 +91,23 @@ def read_pictures(sitting: Sitting) -> Pictures:
         log.stage("Also", f"{' and '.join(kinds)} are learned, one picture of {SHARE} in a batch")
     log.stage("Split", f"{len(learned):,} to learn from, {len(judged):,} held out, doubles and groups together")
 
+    def hash_all() -> list[str]:
+        return content_hashes([samples[row] for row in np.flatnonzero(~is_held_out)], sitting.device.num_threads)
+
     def cache(rows: np.ndarray, side: int, name: str) -> np.ndarray:
         chosen = [samples[row] for row in rows]
         folder, workers = run.scratch(name), sitting.device.num_threads
         return cache_pixels(chosen, side, folder, sitting.limits, workers, log, is_cropped=True)
 
     with sitting.run.charged("cache"):
+        hashes = run.stage("hashes", hash_all)
         held_out, pixels = cache(judged, size, "held-out"), cache(learned, room_for(size), "learned")
         drawn = draw(sitting, kinds, [samples[row] for row in learned], pixels, masks) if kinds else None
         owners = [row for row in judged if "masks" in kinds and samples[row].key in masks]
         shown = list(masks_of(sitting, [samples[row] for row in owners], masks, size))
     return Pictures(
         source, curation, groups, is_held_out, judged, held_out, pixels, drawn, np.stack(shown) if shown else None,
-        np.array(owners, np.int64),
+        np.array(owners, np.int64), hashes,
     )  # fmt: skip
 
 

@@ -14,7 +14,6 @@ from beholder.recipes.results import begin_results, end_run
 from beholder.recipes.rows_of_pictures import as_png
 from beholder.recipes.spoken import spoken
 from beholder.recipes.tokenizer.judge import Judged
-from beholder.recipes.tokenizer.known import hashes_of
 from beholder.recipes.tokenizer.learn import BATCH_SIZE, Learned
 from beholder.recipes.tokenizer.pictures import NUM_FOLDS, Pictures
 from beholder.recipes.tokenizer.settings import TokenizerConfig
@@ -158,7 +157,6 @@ def _cost(sitting: Sitting, timed: Timed) -> dict[str, Any]:
 
 def _facts(sitting: Sitting, pictures: Pictures, results: dict[str, Any]) -> dict[str, Any]:
     """What a model that reads these codes has to know, beside the figures."""
-    learned = [pictures.curation.samples[row] for row in np.flatnonzero(~pictures.is_held_out)]
     return {
         "made_by": f"beholder {VERSION} train tokenizer",
         "data": sitting.config.data,
@@ -166,7 +164,7 @@ def _facts(sitting: Sitting, pictures: Pictures, results: dict[str, Any]) -> dic
         "fit": "shorter side to image_size, middle cut out",
         "pixels": "-1 to 1",
         "split": {"seed": sitting.config.seed, "num_folds": NUM_FOLDS, "held_out_fold": 0},
-        "pictures": {"learned": hashes_of(learned, sitting.device.num_threads)},
+        "pictures": {"learned": pictures.hashes},
         "steps": results["training"]["steps"],
         "held_out": results["reconstruction"],
     }
