@@ -16,8 +16,9 @@ from sentences import GRAMMAR, SIDE, save_codec, write_blocks
 
 from beholder.cli.main import main
 from beholder.data.decode import Limits
+from beholder.data.fingerprint import content_hash
 from beholder.models.lvm import LVM
-from beholder.pretrained.part_folder import CODEC, Part, load_part
+from beholder.pretrained.part_folder import CODEC, Part, load_part, save_part
 from beholder.recipes.coded_pictures import CodeTables
 from beholder.recipes.lvm import train_lvm
 from beholder.recipes.lvm.codes import encode_all, sides
@@ -34,7 +35,7 @@ from beholder.runtime.run_folder import RunFolder
 from beholder.tasks.picture_codes import PictureCodes
 from beholder.tasks.provenance import read_origin
 from beholder.tokenizers.sentences import read_sentences
-from beholder.types import UserError
+from beholder.types import Sample, UserError
 
 TASKS = ("plain", "edges", "grey", "rotate", "masks")
 QUICK = LVMTraining("debug", TASKS, budget="6 steps", num_pictures=6, batch_size=4, num_judged=2)
@@ -285,6 +286,27 @@ class TestMistakes:
             shutil.rmtree(tmp_path / "out", ignore_errors=True)
         other = ["--data", photos, "--tokenizer", tmp_path, "--out", tmp_path / "out"]
         assert "no model lies there" in self.refusal(capsys, *other)
+
+    def test_files_that_change_between_sittings_do_not_change_what_is_held_out(
+        self, photos: Path, codec: Part, tmp_path: Path
+    ) -> None:
+        copy, place = tmp_path / "p", tmp_path / "tok"
+        shutil.copytree(photos, copy)
+        learned = [
+            content_hash(Sample("", path)) for path in sorted(copy.glob("[0-9]*.png")) if "mask" not in path.name
+        ]
+        facts = {**codec.facts, "pictures": {"learned": learned[:30]}}
+        save_part(place, CODEC, codec.model, codec.config, facts=facts, card="# A codec\n")
+        parts = []
+        for _ in range(2):
+            run = RunFolder.open(tmp_path / "o", {})
+            material = gather(Sitting(copy, QUICK, 0, run, CPU, Limits(), Log(quiet=True)), load_part(place).facts)
+            run.resolve("timed", lambda: 1)
+            run.close()
+            parts.append(material.is_held_out)
+            with Image.open(copy / "0003.png") as image:  # one that the tokenizer knows, written anew
+                image.save(copy / "0003.png", compress_level=1)
+        assert np.array_equal(*parts) and parts[0].any() and not parts[0][:30].any()
 
     def test_masks_that_are_not_there_are_told(self, codec: Part, tmp_path: Path) -> None:
         bare = write_blocks(tmp_path / "bare", 24)

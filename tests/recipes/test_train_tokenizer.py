@@ -20,12 +20,10 @@ from PIL import Image
 import beholder
 from beholder.cli.main import main
 from beholder.data.annotate import ANNOTATIONS
-from beholder.data.fingerprint import content_hashes
 from beholder.models.codec import PRESETS, ImageCodec
 from beholder.pretrained.part_folder import Part, load_part
 from beholder.recipes.tokenizer import learn as learning
 from beholder.recipes.tokenizer import train_tokenizer
-from beholder.recipes.tokenizer.known import are_known, hold_out_new
 from beholder.recipes.tokenizer.learn import repaint, to_bytes, to_pixels
 from beholder.recipes.tokenizer.pictures import groups_of, hold_out
 from beholder.recipes.tokenizer.sheets import sheet
@@ -217,30 +215,24 @@ def test_doubles_and_groups_are_never_on_both_sides() -> None:
 
 
 class TestWhatATokenizerKnows:
-    SAMPLES = tuple(Sample(str(row), data=bytes([row]) * 9) for row in range(100))
+    SAMPLES = tuple(Sample(str(row)) for row in range(100))
 
-    def test_the_same_pictures_are_held_out_again(self) -> None:
+    def test_of_the_same_pictures_the_same_are_held_out_again(self) -> None:
         usual = hold_out(self.SAMPLES, np.arange(100), 3)
-        learned = content_hashes([self.SAMPLES[row] for row in np.flatnonzero(~usual)], 2)
-        is_known = are_known(self.SAMPLES, learned, 2)
-        assert np.array_equal(hold_out_new(self.SAMPLES, np.arange(100), 3, is_known), usual)
+        assert usual.sum() == 10 and np.array_equal(hold_out(self.SAMPLES, np.arange(100), 3, ~usual), usual)
 
-    def test_what_was_learned_from_is_never_held_out_when_pictures_come_and_go(self) -> None:
-        before = self.SAMPLES[:70]
-        usual = hold_out(before, np.arange(70), 0)
-        learned = content_hashes([before[row] for row in np.flatnonzero(~usual)], 2)
-        groups = np.arange(100) // 2  # pairs of doubles
-        now = tuple(replace(sample, key=f"new/{sample.key}") for sample in self.SAMPLES[5:])
-        is_known = are_known(now, learned, 2)
-        held = hold_out_new(now, groups[5:], 0, is_known)
-        assert 5 <= held.sum() <= 14 and not np.isin(groups[5:][held], groups[5:][is_known]).any()
-        assert not set(groups[5:][held]) & set(groups[5:][~held])
-        assert not {hash for hash, is_held in zip(content_hashes(now, 1), held, strict=True) if is_held} & set(learned)
+    def test_what_was_learned_from_is_never_held_out_when_pictures_come(self) -> None:
+        is_known = np.zeros(100, bool)
+        is_known[:63] = True
+        groups = np.arange(100) // 2  # pairs of doubles, one of which was learned from in half
+        held = hold_out(self.SAMPLES, groups, 0, is_known)
+        assert 5 <= held.sum() <= 14 and not held[:64].any()
+        assert not set(groups[held]) & set(groups[~held])
 
-    def test_of_others_a_tenth_is_held_out(self) -> None:
-        nothing = are_known(self.SAMPLES, ["0" * 16], 2)
-        held = hold_out_new(self.SAMPLES, np.arange(100), 0, nothing)
-        assert not nothing.any() and np.array_equal(held, hold_out(self.SAMPLES, np.arange(100), 0))
+    def test_of_a_named_test_part_what_is_known_is_left_out(self) -> None:
+        samples = tuple(Sample(str(row), split="test" if row < 5 else "train") for row in range(40))
+        is_known = np.arange(40) >= 3
+        assert np.flatnonzero(hold_out(samples, np.arange(40), 0, is_known)).tolist() == [0, 1, 2]
 
 
 def test_a_test_part_that_the_data_name_is_the_one_held_out() -> None:

@@ -167,10 +167,9 @@ def _figures_section(results: Mapping[str, Any]) -> Section:
         ("Weights", say_count(number(figures, "num_parameters"))),
     ]
     masks, ends = dig(figures, "masks"), interval(figures, "masks", "interval")
-    if masks and ends:
-        told = (
-            f"intersection over union {say_score(number(masks, 'value'))}, {say_score(ends[0])} to {say_score(ends[1])}"
-        )
+    if masks:
+        around = f", {say_score(ends[0])} to {say_score(ends[1])}" if ends else ""
+        told = f"intersection over union {say_score(number(masks, 'value'))}{around}"
         facts.append((f"{say_count(number(masks, 'num_judged'))} held-out masks", told))
     return section(
         "figures",

@@ -6,7 +6,6 @@ squares of bytes beside them, into mapped files of the run's scratch folder.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,11 +20,10 @@ from beholder.data.decode import Limits, Unreadable, read_picture
 from beholder.data.parallel import map_in_order
 from beholder.data.sources import AUTO, Source, read_source
 from beholder.recipes.masks import split_masks
-from beholder.recipes.same_pictures import identify, refuse_changed
+from beholder.recipes.same_pictures import hash_once, identify, refuse_changed
 from beholder.recipes.sitting import Sitting
 from beholder.recipes.tokenizer.drawn import FEWEST
-from beholder.recipes.tokenizer.known import are_known, hold_out_new
-from beholder.recipes.tokenizer.pictures import groups_of
+from beholder.recipes.tokenizer.pictures import groups_of, hold_out
 from beholder.runtime.arrays import create_array
 from beholder.runtime.files import read_json, write_json
 from beholder.runtime.log import counted
@@ -51,6 +49,8 @@ class Collection:
     """The layout, as it is said aloud."""
     samples: tuple[Sample, ...]
     """With labels and texts where the data have them; pictures that are a mask of another are none of them."""
+    hashes: list[str]
+    """Of the content of each."""
     groups: Int[np.ndarray, " n"]
     """Near-duplicates and what the data call a group are one."""
     is_held_out: Bool[np.ndarray, " n"]
@@ -118,37 +118,41 @@ def collect(sitting: Sitting[Any], facts: Mapping[str, Any]) -> Collection:
         )
     found = identify(samples, masks)
     refuse_changed(run, data, run.expect("pictures", found), found)
+    hashes = hash_once(run, samples, found, sitting.device.num_threads)
     groups = groups_of(samples, curation.cluster)
-    is_held_out = _hold_out(sitting, samples, groups, facts)
+    learned = facts.get("pictures", {}).get("learned")
+    is_known = np.isin(hashes, learned or [])
+    is_held_out = _hold_out(sitting, samples, groups, facts, is_known)
     owned = {place: masks[sample.key] for place, sample in enumerate(samples) if sample.key in masks}
-    return Collection(source.description, samples, groups, is_held_out, owned, len(curation.quarantine), notes)
+    told = [_what_it_knows(is_known, is_held_out, learned is not None)]
+    told += [f"{len(owned):,} of {counted(len(samples), 'picture')} have a mask"] if masks else []
+    for note in told:
+        log.warn(note)
+    return Collection(
+        source.description, samples, hashes, groups, is_held_out, owned, len(curation.quarantine), (*notes, *told)
+    )
 
 
 def _hold_out(
-    sitting: Sitting[Any], samples: tuple[Sample, ...], groups: Int[np.ndarray, " n"], facts: Mapping[str, Any]
+    sitting: Sitting[Any],
+    samples: tuple[Sample, ...],
+    groups: Int[np.ndarray, " n"],
+    facts: Mapping[str, Any],
+    is_known: Bool[np.ndarray, " n"],
 ) -> Bool[np.ndarray, " n"]:
-    """A tenth, or the test part that the data name, of what the tokenizer has not learned from; how many pictures it
-    knows is told. Raises UserError where nothing can be held out, and where it was another part before."""
-    data, run, split = sitting.data, sitting.run, facts.get("split")
+    """A tenth, or the test part that the data name, of what the tokenizer has not learned from. Raises UserError where
+    nothing can be held out."""
+    split = facts.get("split")
     seed = split["seed"] if isinstance(split, dict) and isinstance(split.get("seed"), int) else sitting.seed
-    learned = facts.get("pictures", {}).get("learned")
-    is_known = are_known(samples, learned or (), sitting.device.num_threads)
-    is_held_out = hold_out_new(samples, groups, seed, is_known)
-    if is_held_out.all() or not is_held_out.any():
-        if is_known.any():
-            raise UserError(
-                f"{data} has nothing to hold out, or in its test part nothing, that the tokenizer has not learned from "
-                "or seen in a picture of the same group; add others, or train the tokenizer without some of these."
-            )
-        raise UserError(f"{data} holds one picture again and again, or one group, so that none can be held out.")
-    digest = hashlib.blake2b(np.packbits(is_held_out).tobytes(), digest_size=8).hexdigest()
-    if run.expect("held_out", digest) != digest:
+    is_held_out = hold_out(samples, groups, seed, is_known)
+    if is_held_out.any() and not is_held_out.all():
+        return is_held_out
+    if is_known.any():
         raise UserError(
-            f"Pictures of {data} have changed since {run.path} was begun, so that others would be held out; choose "
-            "another --out, or put them back as they were."
+            f"{sitting.data} has nothing to hold out, or in its test part nothing, that the tokenizer has not learned "
+            "from or seen in a picture of the same group; add others, or train the tokenizer without some of these."
         )
-    sitting.log.warn(_what_it_knows(is_known, is_held_out, learned is not None))
-    return is_held_out
+    raise UserError(f"{sitting.data} holds one picture again and again, or one group, so that none can be held out.")
 
 
 def _what_it_knows(is_known: Bool[np.ndarray, " n"], is_held_out: Bool[np.ndarray, " n"], is_told: bool) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -29,6 +30,17 @@ def in_memory(work: Callable[[int], Result], count: int, what: str, option: str)
     if not fits:
         raise UserError(f"Not even one of the {count:,} {what} fits into memory; choose a smaller model or machine.")
     raise UserError(f"{count:,} {what} at once do not fit into memory, {fits:,} do; give {option} {fits}.")
+
+
+@contextmanager
+def told_of_memory(sentence: str) -> Iterator[None]:
+    """Turn what a device, or the system, says when it has no more to give into a UserError with that sentence."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(sentence) from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:

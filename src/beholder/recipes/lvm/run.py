@@ -102,10 +102,7 @@ def _run(sitting: Sitting[LVMTraining], codec: Part, asked: dict[str, Any]) -> d
         "such a step is timed",
     )
     timed = Timed(**run.resolve("timed", lambda: to_json(steps_for(settings, model, stream, device))))
-    log.stage(
-        "Estimate",
-        f"{timed.told()}, on {device.reason}",
-    )
+    log.stage("Estimate", f"{timed.told()}, on {device.reason}")
     speaker = VisualSentences(model.to(device.torch_device), pictures, grammar, device)
     questions = ask_all(stream, seed)
 

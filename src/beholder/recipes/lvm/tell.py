@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from beholder.data.fingerprint import content_hash
 from beholder.evaluate.report_sentences import headline, write_sentences_report
 from beholder.models.lvm import LVM
 from beholder.pretrained.part_folder import SENTENCES, Part, save_part
@@ -48,7 +47,7 @@ def tell(sitting: Sitting[LVMTraining], asked: Mapping[str, Any], done: Finished
     last = {name: value for name, value in probes[-1].items() if name != "step"} if probes else {}
     results: dict[str, Any] = {
         **begin_results(run, sitting.device, command(asked, settings, run), asked["seed"]),
-        "data": _data(asked, done.material),
+        "data": {"folder": asked["data"], **done.material.collection.facts},
         "judged": {**done.judged, "plain_nats": last.get("plain"), "held_out_nats": last},
         "num_examples": settings.num_pictures // 2 - 1,
         "weights": {task: WEIGHTS[task] for task in done.material.tasks},
@@ -99,15 +98,10 @@ def command(asked: Mapping[str, Any], settings: LVMTraining, run: RunFolder) -> 
     return shlex.join([*words, "--seed", str(asked["seed"])])
 
 
-def _data(asked: Mapping[str, Any], material: Material) -> dict[str, Any]:
-    notes = [f"{len(material.masks):,} pictures have a mask"] if material.masks else []
-    return {"folder": asked["data"], **material.collection.facts, "notes": [*material.collection.notes, *notes]}
-
-
 def _pictures(material: Material) -> dict[str, list[str]]:
     """Content hashes of what was learned from and of what was held out: whoever judges the model by other pictures can
     see whether it knows them."""
-    hashes = np.array([content_hash(sample) for sample in material.samples])
+    hashes = np.array(material.collection.hashes)
     return {"learned": hashes[~material.is_held_out].tolist(), "held_out": hashes[material.is_held_out].tolist()}
 
 

@@ -7,6 +7,7 @@ Hardware: any CPU for the sizes tiny and small with pictures of 64 codes, a GPU 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def train_masked(
     where the data have them. Raises UserError for what cannot work.
     """
     settings = settings or MaskedTraining()
-    settings = from_json(MaskedTraining, {**to_json(settings), "budget": budget or settings.budget})
+    settings = from_json(MaskedTraining, to_json(replace(settings, budget=budget or settings.budget)))
     check(settings)
     parse_budget(settings.budget, needed=True)
     with sit_over_codes(
@@ -80,10 +81,7 @@ def _run(sitting: Sitting[MaskedTraining], codec: Part, asked: dict[str, Any]) -
         return stream_of(sitting, material, tables, batch_size)
 
     timed = Timed(**run.resolve("timed", lambda: to_json(steps_for(settings, model, stream, device))))
-    log.stage(
-        "Estimate",
-        f"{timed.told()}, on {device.reason}",
-    )
+    log.stage("Estimate", f"{timed.told()}, on {device.reason}")
     painter = MaskedPictures(model.to(device.torch_device), pictures, material.labels, material.captions, device)
     holed = put_holes(material, tables, settings.num_judged, seed)
     story = fit(

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from beholder.config import from_json, to_json
@@ -35,14 +34,13 @@ from beholder.recipes.sitting import Sitting
 from beholder.runtime.device import whole_memory
 from beholder.runtime.energy import Stopwatch
 from beholder.runtime.log import Log, duration, size
-from beholder.runtime.memory import is_out_of_memory
+from beholder.runtime.memory import told_of_memory
 from beholder.runtime.seed import derive
 from beholder.tasks.picture_codes import PictureCodes
 from beholder.tasks.visual_sentences import VisualSentences
 from beholder.tokenizers.sentences import SentenceConfig
 from beholder.train.loop import Plan
 from beholder.train.pace import seconds_per_step
-from beholder.types import UserError
 
 _NUM_TIMED = 3
 
@@ -167,17 +165,14 @@ def estimate(
 
 
 def _seconds(sitting: Sitting[LVMTraining], member: Member, stream: SentenceStream, num_timed: int) -> float:
-    try:
+    told = (
+        f"--sizes {member.size}: its {member.parameters:,} weights do not fit into memory with a batch of "
+        f"{sitting.settings.batch_size} sentences of {sitting.settings.num_pictures} pictures; give smaller sizes, or "
+        "fewer --pictures."
+    )
+    with told_of_memory(told):
         model = member.build(sitting.settings.num_pictures, stream.grammar)
         return seconds_per_step(model, NextToken(), stream, sitting.device, num_timed)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise UserError(
-            f"--sizes {member.size}: its {member.parameters:,} weights do not fit into memory with a batch of "
-            f"{sitting.settings.batch_size} sentences of {sitting.settings.num_pictures} pictures; give smaller sizes, "
-            "or fewer --pictures."
-        ) from error
 
 
 def _say_estimate(sitting: Sitting[LVMTraining], members: Sequence[Member], timed: Mapping[str, Any]) -> None:

@@ -87,7 +87,8 @@ def said(text: str) -> str:
 def _only(found: Collection, kept: Int[np.ndarray, " m"]) -> Collection:
     """Of these places alone."""
     return replace(
-        found, samples=tuple(found.samples[place] for place in kept), groups=found.groups[kept],
+        found, samples=tuple(found.samples[place] for place in kept), hashes=[found.hashes[place] for place in kept],
+        groups=found.groups[kept],
         is_held_out=found.is_held_out[kept],
         masks={new: found.masks[old] for new, old in enumerate(kept.tolist()) if old in found.masks},
     )  # fmt: skip

@@ -8,6 +8,7 @@ Hardware: any CPU for the size tiny with pictures of 64 codes, a GPU for base.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def train_text_to_image(
     what cannot work.
     """
     settings = settings or TextToImageTraining()
-    settings = from_json(TextToImageTraining, {**to_json(settings), "budget": budget or settings.budget})
+    settings = from_json(TextToImageTraining, to_json(replace(settings, budget=budget or settings.budget)))
     check(settings)
     parse_budget(settings.budget, needed=True)
     with sit_over_codes(

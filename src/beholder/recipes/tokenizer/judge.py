@@ -10,17 +10,17 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch.nn import functional as F
 
-from beholder.evaluate.resample import unit_weights
+from beholder.evaluate.resample import grouped_interval
 from beholder.metrics.filters import NAME, filter_features
 from beholder.metrics.pictures import frechet_distance, perplexity, psnr, share_used, ssim
 from beholder.models.codec import ImageCodec
 from beholder.recipes.tokenizer.learn import encode, middles, repaint
 from beholder.recipes.tokenizer.pictures import Pictures
 from beholder.recipes.tokenizer.sitting import Sitting
+from beholder.runtime.seed import numpy_generator
 
 _AT_ONCE = 64
 _MOST_ENCODED = 5_000
-_NUM_RESAMPLES = 2_000
 _HALF = 127.5
 _LEAST_SPREAD = 0.01
 """Of a feature, in units of a pixel from 0 to 1: grey pictures have no spread of colour to divide by."""
@@ -102,11 +102,8 @@ def _frechet(held_out: np.ndarray, painted: np.ndarray, learned: np.ndarray, shr
 
 def _told(values: Float[np.ndarray, " m"], groups: Int[np.ndarray, " m"], seed: int) -> dict[str, Any]:
     """The mean over pictures, and the interval in which it would lie with other groups of pictures."""
-    _, unit = np.unique(groups, return_inverse=True)
-    weights = unit_weights(int(unit.max()) + 1, _NUM_RESAMPLES, seed)
-    sums, counts = np.bincount(unit, values), np.bincount(unit)
-    draws = (weights @ sums) / (weights @ counts)
-    return {"value": float(values.mean()), "interval": [float(one) for one in np.percentile(draws, [2.5, 97.5])]}
+    generator = numpy_generator(seed, "groups")  # the same draws for every figure
+    return {"value": float(values.mean()), "interval": grouped_interval(values, groups, generator)}
 
 
 def _each(measure: Any, one: np.ndarray, other: np.ndarray) -> Float[np.ndarray, " m"]:

@@ -26,13 +26,12 @@ from beholder.recipes.tokenizer.sitting import Sitting
 from beholder.recipes.trained_once import trained_once
 from beholder.runtime.arrays import release_pages
 from beholder.runtime.ledger import Ledger
-from beholder.runtime.memory import is_out_of_memory
+from beholder.runtime.memory import told_of_memory
 from beholder.runtime.seed import derive, seed_everything
 from beholder.tasks.provenance import describe_origin, write_picture
 from beholder.train.loop import Plan, train
 from beholder.train.pace import Timed, noise_pictures, seconds_per_step
 from beholder.train.step import StepReport
-from beholder.types import UserError
 
 BATCH_SIZE = 32
 EYE = (1, 2, 4)
@@ -60,14 +59,9 @@ def steps_for(sitting: Sitting) -> Timed:
     budget, size = parse_budget(sitting.config.budget), sitting.codec.image_size
     stream = _stream(sitting, noise_pictures(BATCH_SIZE, room_for(size)))
     num_timed = 1 if budget.steps else 4
-    try:
+    told = f"--size {size}: {BATCH_SIZE} pictures of that side at once do not fit into memory; give a smaller one."
+    with told_of_memory(told):
         per_step = seconds_per_step(_codec(sitting), build_objective(sitting), stream, sitting.device, num_timed)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise UserError(
-            f"--size {size}: {BATCH_SIZE} pictures of that side at once do not fit into memory; give a smaller one."
-        ) from error
     return Timed(budget.steps or max(1, int((budget.seconds or 0.0) / per_step)), per_step)
 
 

@@ -9,12 +9,11 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 
 from beholder.data.curate import Curation, curate
-from beholder.data.fingerprint import content_hashes
 from beholder.data.sources import Source, read_source
 from beholder.data.split import combine_groups, grouped_folds
 from beholder.recipes.masks import split_masks
 from beholder.recipes.pixel_cache import cache_pixels
-from beholder.recipes.same_pictures import identify, refuse_changed
+from beholder.recipes.same_pictures import hash_once, identify, refuse_changed
 from beholder.recipes.tokenizer.drawn import FEWEST, SHARE, draw, kinds_of, masks_of, some
 from beholder.recipes.tokenizer.sitting import Sitting
 from beholder.runtime.log import counted
@@ -47,7 +46,7 @@ class Pictures:
     masks_of: Int[np.ndarray, " k"]
     """Rows of the samples that these belong to."""
     hashes: list[str]
-    """Of the content of what is not held out: no later verb may hold one of these out."""
+    """Of the content of each kept sample: what was learned from, no later verb may hold out."""
 
     @property
     def keys(self) -> list[str]:
@@ -75,6 +74,7 @@ def read_pictures(sitting: Sitting) -> Pictures:
         )
     found = identify(samples, masks)
     refuse_changed(run, config.data, run.expect("pictures", found), found)
+    hashes = hash_once(run, samples, found, sitting.device.num_threads)
     groups = groups_of(samples, curation.cluster)
     is_held_out = hold_out(samples, groups, config.seed)
     learned, judged = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
@@ -91,16 +91,12 @@ def read_pictures(sitting: Sitting) -> Pictures:
         log.stage("Also", f"{' and '.join(kinds)} are learned, one picture of {SHARE} in a batch")
     log.stage("Split", f"{len(learned):,} to learn from, {len(judged):,} held out, doubles and groups together")
 
-    def hash_all() -> list[str]:
-        return content_hashes([samples[row] for row in np.flatnonzero(~is_held_out)], sitting.device.num_threads)
-
     def cache(rows: np.ndarray, side: int, name: str) -> np.ndarray:
         chosen = [samples[row] for row in rows]
         folder, workers = run.scratch(name), sitting.device.num_threads
         return cache_pixels(chosen, side, folder, sitting.limits, workers, log, is_cropped=True)
 
     with sitting.run.charged("cache"):
-        hashes = run.stage("hashes", hash_all)
         held_out, pixels = cache(judged, size, "held-out"), cache(learned, room_for(size), "learned")
         drawn = draw(sitting, kinds, [samples[row] for row in learned], pixels, masks) if kinds else None
         owners = [row for row in judged if "masks" in kinds and samples[row].key in masks]
@@ -122,10 +118,23 @@ def groups_of(samples: tuple[Sample, ...], cluster: Int[np.ndarray, " n"]) -> In
     return combine_groups(cluster, named)
 
 
-def hold_out(samples: tuple[Sample, ...], groups: Int[np.ndarray, " n"], seed: int) -> Bool[np.ndarray, " n"]:
+def hold_out(
+    samples: tuple[Sample, ...],
+    groups: Int[np.ndarray, " n"],
+    seed: int,
+    is_known: Bool[np.ndarray, " n"] | None = None,
+) -> Bool[np.ndarray, " n"]:
     """The test part where the data name one that is not all of them, else a tenth; whole groups either way, and the
-    same for the same samples and seed."""
+    same for the same samples and seed. `is_known`: what a tokenizer has learned from, of whose groups none is held out;
+    where the others are hardly more than a tenth, such as what that tokenizer held out itself, it is all of these."""
+    is_free = np.ones(len(samples), bool) if is_known is None else ~np.isin(groups, groups[is_known])
     is_test = np.array([sample.split == "test" for sample in samples])
     if is_test.any() and not is_test.all():
-        return np.isin(groups, groups[is_test])
-    return grouped_folds([None] * len(samples), groups, NUM_FOLDS, seed) == 0
+        return np.isin(groups, groups[is_test]) & is_free
+    rows = np.flatnonzero(is_free)
+    num_folds = min(round(len(rows) * NUM_FOLDS / len(samples)), len(np.unique(groups[rows])))
+    if num_folds < 2:
+        return is_free
+    is_held_out = np.zeros(len(samples), bool)
+    is_held_out[rows[grouped_folds([None] * len(rows), groups[rows], num_folds, seed) == 0]] = True
+    return is_held_out

@@ -164,7 +164,7 @@ def _facts(sitting: Sitting, pictures: Pictures, results: dict[str, Any]) -> dic
         "fit": "shorter side to image_size, middle cut out",
         "pixels": "-1 to 1",
         "split": {"seed": sitting.config.seed, "num_folds": NUM_FOLDS, "held_out_fold": 0},
-        "pictures": {"learned": pictures.hashes},
+        "pictures": {"learned": [pictures.hashes[row] for row in np.flatnonzero(~pictures.is_held_out)]},
         "steps": results["training"]["steps"],
         "held_out": results["reconstruction"],
     }
@@ -173,10 +173,11 @@ def _facts(sitting: Sitting, pictures: Pictures, results: dict[str, Any]) -> dic
 def _card(sitting: Sitting, results: dict[str, Any]) -> str:
     figures = results["reconstruction"]
     codes, ends = figures["codes"], figures["ssim"]["interval"]
+    around = f" (95 % interval {ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
     return (
         "# Image tokenizer\n\n"
         f"{headline(figures)}\n\n"
-        f"- SSIM {figures['ssim']['value']:.3f} (95 % interval {ends[0]:.3f} to {ends[1]:.3f}), "
+        f"- SSIM {figures['ssim']['value']:.3f}{around}, "
         f"{figures['num_judged']:,} pictures held out.\n"
         f"- Fréchet distance {figures['frechet']['painted']:.2f}, where other originals have "
         f"{figures['frechet']['other_originals']:.2f}; features: {figures['frechet']['features']}. "
