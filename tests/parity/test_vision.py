@@ -193,6 +193,8 @@ def agree(told: dict[str, Any], known: dict[str, Any]) -> None:
             agree(value, known[key])
         elif key == "id2label":
             assert {int(number): name for number, name in value.items()} == known[key]
+        elif key == "bos_token_id":
+            assert value is None  # no tower reads it, and the reference's own outgrows small vocabularies
         else:
             assert known[key] == value, (key, value, known[key])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import io
+import os
 import stat
 import struct
 from dataclasses import dataclass
@@ -56,6 +57,14 @@ class Unreadable(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+_OF_THE_MOMENT = frozenset(os.strerror(code).lower() for code in errno.errorcode) | {"no such file", "link loop"}
+
+
+def may_pass(reason: str) -> bool:
+    """Whether an `Unreadable` may be over though the file is the same: rights, a disk, memory, a library not there."""
+    return reason in _OF_THE_MOMENT or reason.startswith(("needs ", "DICOM needs "))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import torch
 
-from beholder.data.decode import Limits
+from beholder.data.decode import Limits, may_pass
 from beholder.data.sources import Source
 from beholder.index.journal import Entry
 from beholder.index.table import VectorTable
@@ -27,8 +27,6 @@ from beholder.types import Sample, UserError
 _ROWS_A_WRITE = 256
 _SECONDS_A_WRITE = 10.0
 """So many embeddings, or those of so much time, a kill may cost."""
-_PASSING = ("cannot be read", "no such file", "needs ", "DICOM needs ")
-"""Refusals that may be over though the file is the same: rights, memory, a library that was not there."""
 
 Embed = Callable[[Sequence[Sample]], Iterator[Placed]]
 """Samples to points, in any order, each once."""
@@ -172,7 +170,7 @@ def _is_known(entry: Entry | None, stamp: str, limits: Limits) -> bool:
         return False
     if entry.refused is None:
         return entry.stamp == stamp
-    return entry.stamp == _refusal_stamp(stamp, limits) and not entry.refused.startswith(_PASSING)
+    return entry.stamp == _refusal_stamp(stamp, limits) and not may_pass(entry.refused)
 
 
 def _refusal_stamp(stamp: str, limits: Limits) -> str:
