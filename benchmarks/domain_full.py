@@ -195,42 +195,62 @@ def table(out: Path, folds: list[int], seeds: list[int]) -> Iterator[str]:
 
 
 def compare(title: str, name: str, strong: list[Any], last: list[Any], adapted: list[list[Any]]) -> Iterator[str]:
-    generator = np.random.default_rng(0)
+    arms = {LAST: [[one] for one in last], STRONG: [[one] for one in strong], name: adapted}
     plain = [np.ones((1, len(one["labels"]))) for one in strong]
-    lines = {LAST: mean_scores([[one] for one in last], plain), STRONG: mean_scores([[one] for one in strong], plain),
-             name: mean_scores(adapted, plain)}  # fmt: skip
-    for arm, row in lines.items():
+    means = {arm: 100 * mean_scores(rows, plain)[:, 0] for arm, rows in arms.items()}
+    for arm, row in means.items():
         yield f"{title:20} {arm:28} " + "  ".join(
-            f"{fraction:>4.0%} {100 * score:5.1f}" for fraction, score in zip(FRACTIONS, row[:, 0], strict=True)
+            f"{fraction:>4.0%} {score:5.1f}" for fraction, score in zip(FRACTIONS, row, strict=True)
         )
-    weights = [drawn_groups(one["groups"], generator) for one in strong]
-    few = np.zeros(NUM_DRAWS)
-    draws = []
-    for fold, (one, row) in enumerate(zip(strong, adapted, strict=True)):
-        seeds = generator.integers(0, len(row), (NUM_DRAWS, len(row)))
-        label_seeds = generator.integers(0, NUM_LABEL_SEEDS, (NUM_DRAWS, NUM_LABEL_SEEDS))
-        draws.append((seeds, label_seeds))
-        for fraction in FRACTIONS[:FEW]:
-            base = label_scores([one], fraction, weights[fold])
-            few += drawn_mean(label_scores(row, fraction, weights[fold]) - base, seeds, label_seeds)
-    point = 100 * float((lines[name] - lines[STRONG])[:FEW].mean())
-    few /= len(strong) * FEW
+    redrawn = Redrawn.of(strong, len(adapted[0]))
+    few = np.mean([redrawn.gain(adapted, one, arms[STRONG], one) for one in FRACTIONS[:FEW]], axis=0)
+    point = float((means[name] - means[STRONG])[:FEW].mean())
     yield f"{title:20} difference {point:+.2f} points; 95 % {told(few, 95)}; 99.5 % {told(few, 99.5)}"
-    alone = [[one] for one in strong]
-    for arm, rows, rival, wholes in (
-        ("adapted", adapted, STRONG, strong), ("adapted", adapted, LAST, last), (STRONG, alone, LAST, last)
-    ):  # fmt: skip
-        caught_up = np.zeros(NUM_DRAWS)
-        for row, whole, (seeds, label_seeds), weight in zip(rows, wholes, draws, weights, strict=True):
-            gain = label_scores(row, FRACTIONS[FEW - 1], weight) - score(whole, 1.0, 0, weight)
-            caught_up += drawn_mean(gain, seeds % len(row), label_seeds) / len(rows)
-        point = 100 * float((lines[name] if rows is adapted else lines[arm])[FEW - 1, 0] - lines[rival][FEW, 0])
-        yield f"{title:20} {arm} at 25 % minus {rival} at 100 %: {point:+.2f} points; 95 % {told(caught_up, 95)}"
+    for title_of, arm, rival in (("adapted", name, STRONG), ("adapted", name, LAST), (STRONG, STRONG, LAST)):
+        caught_up = redrawn.gain(arms[arm], FRACTIONS[FEW - 1], arms[rival], 1.0)
+        point = float(means[arm][FEW - 1] - means[rival][FEW])
+        yield f"{title:20} {title_of} at 25 % minus {rival} at 100 %: {point:+.2f} points; 95 % {told(caught_up, 95)}"
+
+
+@dataclass(frozen=True)
+class Redrawn:
+    """2,000 times other test groups, pretraining seeds and label seeds, for each fold."""
+
+    weights: list[np.ndarray]
+    """Of each image, R t."""
+    seeds: list[np.ndarray]
+    label_seeds: list[np.ndarray]
+
+    @classmethod
+    def of(cls, strong: list[Any], num_seeds: int) -> Redrawn:
+        generator = np.random.default_rng(0)
+        weights = [drawn_groups(one["groups"], generator) for one in strong]
+        pairs = [
+            (generator.integers(0, num_seeds, (NUM_DRAWS, num_seeds)),
+             generator.integers(0, NUM_LABEL_SEEDS, (NUM_DRAWS, NUM_LABEL_SEEDS)))
+            for _ in strong
+        ]  # fmt: skip
+        return cls(weights, [one for one, _ in pairs], [one for _, one in pairs])
+
+    def gain(self, arm: list[list[Any]], fraction: float, rival: list[list[Any]], rival_fraction: float) -> np.ndarray:
+        """R: mean over folds of an arm's score at a share of the labels minus a rival's, paired in all draws."""
+        return np.mean([
+            drawn_mean(
+                label_scores(row, fraction, weights) - label_scores(other, rival_fraction, weights), seeds, label_seeds
+            )
+            for row, other, weights, seeds, label_seeds in zip(
+                arm, rival, self.weights, self.seeds, self.label_seeds, strict=True
+            )
+        ], axis=0)  # fmt: skip
 
 
 def label_scores(row: list[Any], fraction: float, weights: np.ndarray) -> np.ndarray:
     """P S R: of every pretraining seed and label seed under redrawn groups."""
-    return np.stack([[score(one, fraction, seed, weights) for seed in range(NUM_LABEL_SEEDS)] for one in row])
+    return np.stack([[score(one, fraction, seed, weights) for seed in range(num_label_seeds(fraction))] for one in row])
+
+
+def num_label_seeds(fraction: float) -> int:
+    return 1 if fraction == 1 else NUM_LABEL_SEEDS
 
 
 def mean_scores(adapted: list[list[Any]], weights: list[np.ndarray]) -> np.ndarray:
@@ -240,7 +260,7 @@ def mean_scores(adapted: list[list[Any]], weights: list[np.ndarray]) -> np.ndarr
             score(one, fraction, seed, weights[fold])
             for fold, row in enumerate(adapted)
             for one in row
-            for seed in range(1 if fraction == 1 else NUM_LABEL_SEEDS)
+            for seed in range(num_label_seeds(fraction))
         ], axis=0)
         for fraction in FRACTIONS
     ])  # fmt: skip
@@ -258,9 +278,10 @@ def drawn_groups(groups: np.ndarray, generator: np.random.Generator) -> np.ndarr
 
 
 def drawn_mean(values: np.ndarray, seeds: np.ndarray, label_seeds: np.ndarray) -> np.ndarray:
-    """P S R to R: mean over the seeds that each draw took."""
+    """P S R to R: mean over the seeds that each draw took; what has one seed alone has it in every draw."""
     draws = np.arange(NUM_DRAWS)[:, None, None]
-    return np.nanmean(values[seeds[:, :, None], label_seeds[:, None, :], draws], axis=(1, 2))
+    pretrained, labelled = seeds % len(values), label_seeds % values.shape[1]
+    return np.nanmean(values[pretrained[:, :, None], labelled[:, None, :], draws], axis=(1, 2))
 
 
 def told(values: np.ndarray, percent: float) -> str:

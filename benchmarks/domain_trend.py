@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from importlib import resources
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,13 @@ from typing import Any
 import numpy as np
 from domain_candidates import CANDIDATES
 from domain_full import FEW, FRACTIONS, NUM_LABEL_SEEDS, STRONG, Piece, keep, make, score
+from domain_plots import standalone
 from domain_sets import SETS, opened, outer_folds
 from ledger import RUNS
 
 from beholder.evaluate.charts import Axes, Level, Line, line_chart
+
+WIDTH, HEIGHT = 900, 420
 
 
 def main() -> None:
@@ -109,11 +111,10 @@ def drawn(rows: list[dict[str, Any]], key: str, name: str, strong: dict[str, np.
     axes = Axes(
         places, ticks, is_logarithmic=True, y_title="AUC above the generic features, points", write="{:+.2f}".format
     )  # fmt: skip
-    chart = line_chart(lines, axes, width=900, height=420, description=f"Gain by {name}", level=Level(0.0, "generic"))
-    style = resources.files("beholder.evaluate").joinpath("report.css").read_text(encoding="utf-8")
-    opening, _, rest = chart.partition(">")
-    alone = opening.replace("<svg", '<svg xmlns="http://www.w3.org/2000/svg"')
-    return f"{alone}><style>{style} svg {{ background: var(--card); font-family: sans-serif }}</style>{rest}\n"
+    chart = line_chart(
+        lines, axes, width=WIDTH, height=HEIGHT, description=f"Gain by {name}", level=Level(0.0, "generic")
+    )
+    return standalone([chart], WIDTH, HEIGHT)
 
 
 if __name__ == "__main__":
