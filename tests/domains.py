@@ -32,7 +32,7 @@ def make_domain(
     content = [_png(image) for image in images] if images is not None else [None] * count
     samples = tuple(Sample(f"{index:04d}.png", data=content[index], label=names[index]) for index in range(count))
     own = np.arange(count)
-    curation = Curation(samples, (), (), (), (), np.zeros((count, 6), np.float32), own, ())
+    curation = Curation(samples, (), (), (), (), np.zeros((count, 6), np.float32), own, (), np.zeros(count, bool))
     source = Source(Path("photos"), "bare", "a test", samples)
     judged = np.flatnonzero(np.asarray(labels) >= 0) if classes else own
     is_test = np.isin(judged, np.asarray(test, np.int64))

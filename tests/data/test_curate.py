@@ -79,8 +79,9 @@ def test_clean_pictures_pass_untouched(photos, tmp_path):
 
 
 def same(a: Curation, b: Curation) -> bool:
-    arrays_agree = np.array_equal(a.cluster, b.cluster) and np.array_equal(a.quality, b.quality)
-    return arrays_agree and replace(a, cluster=b.cluster, quality=b.quality) == b
+    names = ("cluster", "quality", "is_grey")
+    arrays_agree = all(np.array_equal(getattr(a, name), getattr(b, name)) for name in names)
+    return arrays_agree and replace(a, **{name: getattr(b, name) for name in names}) == b
 
 
 def test_a_killed_run_goes_on_with_the_same_result(photos, tmp_path, monkeypatch):
@@ -120,6 +121,15 @@ def test_a_changed_picture_a_changed_limit_and_a_damaged_shard_are_looked_at_aga
     for shard in (tmp_path / "work").glob("*.npz"):
         shard.write_bytes(shard.read_bytes()[:100])
     assert len(run(photos, tmp_path / "work").samples) == 39
+
+
+def test_pictures_without_colour_are_known_however_they_are_kept(photos, tmp_path):
+    grey = blobs(2).convert("L")
+    grey.save(photos / "a" / "plain.png")
+    grey.convert("RGB").save(photos / "a" / "three.jpg", quality=60)  # as cameras at night keep them
+    found = run(photos, tmp_path / "work")
+    told = {sample.key for sample, is_grey in zip(found.samples, found.is_grey, strict=True) if is_grey}
+    assert told == {"a/plain.png", "a/three.jpg"}
 
 
 def test_more_workers_change_nothing(photos, tmp_path):

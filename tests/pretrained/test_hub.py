@@ -287,7 +287,7 @@ class TestNetwork:
 
     def test_the_library_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         without_the_library(monkeypatch)
-        assert "pip install beholder[hub]" in refusal("owner/a")
+        assert "pip install 'beholder[hub]'" in refusal("owner/a")
 
 
 def test_cached_names_come_before_known_ones(cache: Path) -> None:

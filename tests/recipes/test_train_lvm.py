@@ -230,6 +230,30 @@ class TestARun:
         rows = read_sentences(stream.batch(0)["tokens"].numpy(), GRAMMAR).reshape(-1, 16)
         assert material.tasks == ("plain", "rotate") and all(row.tobytes() in known for row in rows)
 
+    def test_pictures_without_colour_are_not_asked_for_it(self, codec: Part, tmp_path: Path) -> None:
+        (tmp_path / "grey").mkdir()
+        for path in write_blocks(tmp_path / "blocks", 30).iterdir():
+            Image.open(path).convert("L").save(tmp_path / "grey" / path.name)
+        _, material, _ = sit(tmp_path / "grey", codec, tmp_path / "r", replace(QUICK, tasks=None))
+        assert "grey" not in material.tasks and {"plain", "edges", "noise"} <= set(material.tasks)
+        assert "grey to colour is no task here: the pictures have no colour" in material.collection.notes
+        with pytest.raises(UserError, match=r"--tasks grey: .* has none \(0 pictures to learn from have colour"):
+            sit(tmp_path / "grey", codec, tmp_path / "r2", replace(QUICK, tasks=("plain", "grey")))
+
+    def test_going_on_is_told_from_where_it_stood(
+        self, photos: Path, codec: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("beholder.recipes.code_training.steps_taken", lambda folder: 4)
+        progress, told = Log.progress, []
+
+        def listen(self: Log, title: str, total: int, done: int = 0) -> Any:
+            told.append((title, total, done))
+            return progress(self, title, total, done)
+
+        monkeypatch.setattr(Log, "progress", listen)
+        train_lvm(photos, tokenizer=codec.source, out=tmp_path / "out", settings=QUICK, device="cpu", threads=1)
+        assert ("Train", 6, 4) in told
+
     def test_stopping_and_going_on_equals_not_stopping(
         self, finished: tuple[Path, dict[str, Any]], photos: Path, codec: Part, monkeypatch: pytest.MonkeyPatch
     ) -> None:

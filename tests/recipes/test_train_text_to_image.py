@@ -17,6 +17,7 @@ from PIL import Image
 import beholder
 from beholder.cli.main import main
 from beholder.data.decode import Limits
+from beholder.evaluate.report_drawing import headline
 from beholder.pretrained.part_folder import Part, load_part
 from beholder.recipes.coded_pictures import PLAIN, CodeTables, encode_once, look_plainly
 from beholder.recipes.sitting import Sitting
@@ -213,6 +214,17 @@ class TestARun:
         origin = read_origin(sheets[0])
         assert len(sheets) >= 2 and origin is not None and origin["generated"]
         assert json.loads((out / "results.json").read_text()) == told
+
+    def test_the_headline_is_of_what_a_user_gets(
+        self, finished: tuple[Path, dict[str, Any], TextToImageTraining]
+    ) -> None:
+        _, results, _ = finished
+        helps, harms = ({**results, "reranker": {"steps": 20, "harms": harms}} for harms in (False, True))
+        assert "drawn and reranked" in headline(helps)
+        share = results["judged"]["rows"]["drawn"]["preferred"]["value"]
+        assert headline(harms).startswith(
+            f"What is drawn goes better with its own caption than with another in {share:.0%}"
+        )
 
     def test_true_pictures_stand_beside_what_is_drawn(
         self, finished: tuple[Path, dict[str, Any], TextToImageTraining]

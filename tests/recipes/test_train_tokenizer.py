@@ -108,7 +108,7 @@ def test_resuming_equals_not_stopping(photos: Path, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(loop, "take_step", real)
     train_tokenizer(photos, out=tmp_path / "parts", **options)
     assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
-    named = [(tmp_path / run / "samples" / "step-12.png").read_bytes() for run in ("whole", "parts")]
+    named = [(tmp_path / run / "samples" / "step-000012.png").read_bytes() for run in ("whole", "parts")]
     assert named[0] == named[1]
 
 

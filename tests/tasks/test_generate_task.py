@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,17 @@ class TestGenerate:
         assert scores == sorted(scores, reverse=True) and len(every.pictures) == 8
         assert [one.score for one in found.pictures] == scores[:2]
         assert "8 drawn, reranked by the model's own reranker" in found.notes
+
+    def test_a_reranker_that_was_found_to_do_harm_is_not_asked_unless_it_is_named(self, part: Part) -> None:
+        harmed = replace(part, facts={**part.facts, "reranker": {"steps": 20, "harms": True}})
+        found = generate(harmed, "a red block", count=2, device=CPU)
+        plain = generate(part, "a red block", count=2, reranker="none", device=CPU)
+        for one, other in zip(found.pictures, plain.pictures, strict=True):
+            assert one.score is None and np.array_equal(one.picture, other.picture)
+        (note,) = (note for note in found.notes if "drawn" in note)
+        assert note.startswith("2 drawn, not reranked, because its own reranker chose worse than chance")
+        named = generate(harmed, "a red block", count=2, reranker=str(part.source / "reranker"), device=CPU)
+        assert all(one.score is not None for one in named.pictures)
 
     def test_a_seed_in_the_file_draws_the_picture_again(self, part: Part) -> None:
         (one,) = generate(part, "a red block", count=5, keep=1, seed=3, device=CPU).pictures

@@ -10,7 +10,7 @@ from torch import nn
 
 from beholder.train.average import WeightAverage
 from beholder.train.optimizer import build_optimizer, named_parameters
-from beholder.train.state import TrainState, find_checkpoints, load_checkpoint, read_notes, save_checkpoint
+from beholder.train.state import TrainState, find_checkpoints, load_checkpoint, read_notes, save_checkpoint, steps_taken
 from beholder.train.step import take_step
 from beholder.types import UserError
 from tests.train.tiny import CPU, Dropout, same_weights, tiny_model, tiny_stream
@@ -61,9 +61,10 @@ def test_a_parameter_that_no_gradient_reaches_hinders_no_resume(tmp_path: Path) 
 
 def test_only_the_last_two_are_kept(tmp_path: Path) -> None:
     trained = state(num_steps=1)
+    assert steps_taken(tmp_path) == 0
     for step in (1, 5, 9, 100):
         save_checkpoint(trained, tmp_path, step, {})
-    assert find_checkpoints(tmp_path) == [9, 100]
+    assert find_checkpoints(tmp_path) == [9, 100] and steps_taken(tmp_path) == 100
     assert len(list(tmp_path.iterdir())) == 4
 
 

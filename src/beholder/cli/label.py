@@ -40,6 +40,6 @@ def label(
     try:
         from beholder.recipes.label import label as run
     except ImportError as error:
-        raise UserError(f"Labelling needs {error.name}; install it with: pip install beholder[serve]") from error
+        raise UserError(f"Labelling needs {error.name}; install it with: pip install 'beholder[serve]'") from error
     names = () if classes is None else tuple(classes.split(","))
     run(photos, out=out, classes=names, model=model, port=port, device=device, threads=threads, log=Log(as_json=json))

@@ -104,7 +104,7 @@ def serve(
     try:
         from beholder.recipes.serve import serve as run
     except ImportError as error:
-        raise UserError(f"Serving needs {error.name}; install it with: pip install beholder[serve]") from error
+        raise UserError(f"Serving needs {error.name}; install it with: pip install 'beholder[serve]'") from error
 
     config = ServeConfig(
         batch_size, batch_wait, most_waiting, most_rows, most_bytes, most_pixels, most_images, most_tokens, seconds,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Bool, Float32, Int
 
 from beholder.data.decode import Limits
 from beholder.data.duplicates import find_duplicates
@@ -22,6 +22,9 @@ from beholder.runtime.device import usable_cores
 from beholder.runtime.files import told_kindly, write_text
 from beholder.runtime.log import Log
 from beholder.types import Sample, UserError
+
+_GREYISH = 2
+"""So far may blue and red differences lie from grey, by rounding."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Curation:
     """Per kept sample, the number of its duplicate group; a sample without a double has a number of its own."""
     notes: tuple[str, ...]
     """Sentences for the user, such as that all images are one picture."""
+    is_grey: Bool[np.ndarray, " n"]
+    """Per kept sample, whether it has no colour."""
 
 
 def curate(
@@ -105,6 +110,7 @@ def curate(
         quality=seen.quality[kept],
         cluster=cluster,
         notes=tuple(notes),
+        is_grey=np.all(np.abs(seen.tints[kept].astype(np.int16) - 128) <= _GREYISH, axis=(1, 2, 3)),
     )
 
 

@@ -48,6 +48,11 @@ _GLOSSARY = (
         "the number of codes (6.9 for 1,024) if it knew nothing.",
     ),
     (
+        "Captions confused",
+        "How unsurely a true picture costs fewer nats under its own caption than under another's: the mean difference "
+        "over its spread, negative; smaller is better. The weights of its lowest point are kept.",
+    ),
+    (
         "95 % interval",
         "If everything were judged again by other captions of the same kind, the value would lie in such an interval "
         "about 95 times out of 100.",
@@ -95,8 +100,13 @@ def _rows(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _last(results: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-    """What a user gets: reranked, where there is a reranker."""
-    drawn = [(name, row) for name, row in _rows(results).items() if name.startswith("drawn")]
+    """What a user gets: reranked, where there is a reranker that does no harm."""
+    harms = bool(dig(results, "reranker", "harms"))
+    drawn = [
+        (name, row)
+        for name, row in _rows(results).items()
+        if name.startswith("drawn") and not (harms and name.endswith("reranked"))
+    ]
     return drawn[-1] if drawn else ("drawn", {})
 
 
@@ -165,9 +175,10 @@ def _scores_section(results: Mapping[str, Any]) -> Section | None:
         number(results, "judged", "reranking", "value"),
         interval(results, "judged", "reranking", "interval"),
     )
+    left_out = "; `generate` does not ask it" if dig(results, "reranker", "harms") else ""
     gain = (
         note(prose(f"Choosing by the reranker instead of taking the first: {reranked:+.1%} ({ends[0]:+.1%} to "
-                   f"{ends[1]:+.1%}) in captions preferred."))
+                   f"{ends[1]:+.1%}) in captions preferred{left_out}."))
         if reranked is not None and ends is not None and len(rows) > 4
         else None
     )  # fmt: skip

@@ -15,7 +15,17 @@ from beholder.evaluate.report_pictures import Album, open_album, show
 from beholder.evaluate.report_run import cost_section, glossary_section, settings_section
 from beholder.evaluate.report_section import Section, note, part, section
 from beholder.evaluate.report_training import training_section
-from beholder.evaluate.report_values import dig, interval, number, records, say_count, say_percent, say_things, words
+from beholder.evaluate.report_values import (
+    dig,
+    interval,
+    number,
+    records,
+    say_count,
+    say_percent,
+    say_things,
+    texts,
+    words,
+)
 from beholder.evaluate.report_verdict import cost_figure, figure, images_figure
 from beholder.runtime.files import write_text
 
@@ -30,7 +40,7 @@ _SHEETS = {
         "Two to a row: a held-out picture with its hole, what was put in, that with another seed, the truth.",
     ),
     "samples": ("From nothing", "Each painted picture, and to its right the training picture that is most like it."),
-    "classes": ("By class", "One class after the other, as they were asked for."),
+    "classes": ("By class", "Asked for, row by row: "),
 }
 _GLOSSARY = (
     (
@@ -158,6 +168,8 @@ def _sheets_section(results: Mapping[str, Any], album: Album) -> Section:
     parts = []
     for one in records(results, "sheets"):
         title, said = _SHEETS[one["name"]]
+        if one["name"] == "classes":
+            said += ", ".join(texts(results, "judged", "classes", "asked")) + "."
         parts.append(part(title, tag("figure", show(album, one["picture"], said), class_="sheet"), note(said)))
     return section("sheets", "Sheets", "What it paints", "The first pictures, not chosen ones.", *parts)
 

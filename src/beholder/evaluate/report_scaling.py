@@ -217,6 +217,8 @@ def _by_form(results: Mapping[str, Any]) -> Child:
     forms = dig(results, "foretold", "by_form")
     if not isinstance(forms, Mapping):
         return None
+    if forms.get("floor") == forms.get("no floor"):
+        return None  # so few sizes that no floor was fitted
     said = [f"with a floor {number(forms, 'floor') or 0:.3f}", f"without {number(forms, 'no floor') or 0:.3f}"]
     measured = number(results, "foretold", "measured")
     return note(f"Foretold of the largest {', '.join(said)}; measured {measured or 0:.3f}.")

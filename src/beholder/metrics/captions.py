@@ -113,5 +113,5 @@ def _library(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise UserError(
-            f"Scores of captions need {name.partition('.')[0]}; install it with: pip install beholder[metrics]"
+            f"Scores of captions need {name.partition('.')[0]}; install it with: pip install 'beholder[metrics]'"
         ) from error

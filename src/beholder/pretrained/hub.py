@@ -139,7 +139,7 @@ def _fetch(name: HubName, cached: Path | None) -> Path:
         from huggingface_hub import errors
     except ImportError as error:
         raise UserError(
-            f"{name} is no folder and {_state(cached)}; to fetch it, pip install beholder[hub]{_offer(name)}."
+            f"{name} is no folder and {_state(cached)}; to fetch it, pip install 'beholder[hub]'{_offer(name)}."
         ) from error
     try:
         folder = huggingface_hub.snapshot_download(

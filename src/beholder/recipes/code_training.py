@@ -28,6 +28,7 @@ from beholder.tasks.provenance import describe_origin, write_picture
 from beholder.train.best import KeepBest
 from beholder.train.loop import Plan, Probe, train
 from beholder.train.pace import Timed, seconds_per_step
+from beholder.train.state import steps_taken
 from beholder.train.step import StepReport
 from beholder.trunk.init import initialise_like
 
@@ -155,7 +156,7 @@ def _train(
     name: str,
 ) -> dict[str, Any]:
     run, ledger = sitting.run, Ledger(sitting.run, stage)
-    with sitting.log.progress(name, plan.num_steps) as advance:
+    with sitting.log.progress(name, plan.num_steps, steps_taken(run.scratch(stage))) as advance:
 
         def on_step(report: StepReport) -> None:
             run.record("step", stage=stage, step=report.step, **report.losses)

@@ -55,6 +55,8 @@ class Collection:
     """Near-duplicates and what the data call a group are one."""
     is_held_out: Bool[np.ndarray, " n"]
     """Whole groups, and nothing that the tokenizer has learned from."""
+    is_grey: Bool[np.ndarray, " n"]
+    """Those without colour."""
     masks: Mapping[int, Path]
     """Of the pictures that have one, by their place."""
     num_refused: int
@@ -129,7 +131,15 @@ def collect(sitting: Sitting[Any], facts: Mapping[str, Any]) -> Collection:
     for note in told:
         log.warn(note)
     return Collection(
-        source.description, samples, hashes, groups, is_held_out, owned, len(curation.quarantine), (*notes, *told)
+        source.description,
+        samples,
+        hashes,
+        groups,
+        is_held_out,
+        curation.is_grey,
+        owned,
+        len(curation.quarantine),
+        (*notes, *told),
     )
 
 
@@ -156,12 +166,14 @@ def _hold_out(
 
 
 def _what_it_knows(is_known: Bool[np.ndarray, " n"], is_held_out: Bool[np.ndarray, " n"], is_told: bool) -> str:
-    num_known, num_held = int(is_known.sum()), counted(int(is_held_out.sum()), "other")
+    num_known, num_held = int(is_known.sum()), f"{int(is_held_out.sum()):,}"
     if not is_told:
         return "the tokenizer does not tell which pictures it has learned from: it may know some that are held out"
+    if not num_known:
+        return f"the tokenizer has seen none of these {len(is_known):,} pictures; {num_held} are held out"
     return (
-        f"the tokenizer has learned from {num_known:,} of these {len(is_known):,} pictures, of which none is held out; "
-        f"{num_held} {'is' if is_held_out.sum() == 1 else 'are'}"
+        f"the tokenizer has learned from {num_known:,} of these {len(is_known):,} pictures; "
+        f"the {num_held} that are held out are others"
     )
 
 

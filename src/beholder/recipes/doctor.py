@@ -31,6 +31,7 @@ EXTRAS = {
     "fast": ("onnx", "onnxscript", "onnxruntime", "openvino", "nncf"),
     "phone": ("executorch",),
     "scale": ("ray",),
+    "serve": ("fastapi", "uvicorn", "pydantic", "prometheus_client", "python_multipart"),
 }
 _NUM_IMAGES = 8
 _WARM_UP, _FEWEST, _MOST = 2, 3, 50

@@ -10,11 +10,11 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from beholder.runtime.files import told_kindly, write_whole
 
-_GAP, _WIDE_GAP, _LEAST_SIDE = 3, 14, 72
+_GAP, _WIDE_GAP, _LEAST_SIDE, _TITLE_HEIGHT = 3, 14, 72, 16
 
 
 def lay_out(
@@ -38,6 +38,19 @@ def stack(sheets: list[np.ndarray]) -> UInt8[np.ndarray, "H W 3"]:
     """Sheets of one width below each other."""
     gap = np.full((_WIDE_GAP, sheets[0].shape[1], 3), 255, np.uint8)
     return np.concatenate([part for one in sheets for part in (one, gap)][:-1])
+
+
+def titled(sheet: UInt8[np.ndarray, "H W 3"], title: str) -> UInt8[np.ndarray, "_ W 3"]:
+    """The sheet under a line of small letters, which is cut where it is longer."""
+    strip = Image.new("RGB", (sheet.shape[1], _TITLE_HEIGHT), "white")
+    font = ImageFont.load_default()
+    ImageDraw.Draw(strip).text((2, 2), known_letters(title, font), fill="black", font=font)
+    return np.concatenate([np.asarray(strip), sheet])
+
+
+def known_letters(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """Without letters that the font, a plain bitmap where FreeType is absent, cannot write at all."""
+    return text if isinstance(font, ImageFont.FreeTypeFont) else text.encode("latin-1", "replace").decode("latin-1")
 
 
 def as_png(pixels: np.ndarray) -> bytes:

@@ -16,12 +16,14 @@ from beholder.types import UserError
 
 RERANKER = "reranker"
 """Folder of a model's own one, within its folder."""
+HARMS = "harms"
+"""What a model's facts call it that its own one chose worse than chance when the run was judged."""
 NO_RERANKER = "none"
 
 
 def open_reranker(name: str | None, part: Part, device: Device) -> tuple[SharedSpace | None, str]:
     """The model that ranks, and what the user is told of it. `name`: what `load` opens, or "none"; None: the one that
-    was trained with the model, else the embedded one.
+    was trained with the model, unless it was found to do harm; the embedded one where there is none.
 
     Raises UserError for a name of what reads no images and texts.
     """
@@ -30,6 +32,8 @@ def open_reranker(name: str | None, part: Part, device: Device) -> tuple[SharedS
         return None, "not reranked"
     if name is not None:
         return open_space(load(name), device), f"reranked by {name}"
+    if own.is_dir() and (part.facts.get(RERANKER) or {}).get(HARMS):
+        return None, f"not reranked, because its own reranker chose worse than chance ({own} asks it all the same)"
     if own.is_dir():
         return open_space(load(own), device), "reranked by the model's own reranker"
     try:

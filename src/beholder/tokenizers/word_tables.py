@@ -21,7 +21,7 @@ def library() -> ModuleType:
     try:
         import tokenizers
     except ImportError as error:
-        raise UserError("Text needs the library tokenizers; install it with: pip install beholder[hub]") from error
+        raise UserError("Text needs the library tokenizers; install it with: pip install 'beholder[hub]'") from error
     return tokenizers
 
 

@@ -26,9 +26,11 @@ class Timed:
     def seconds(self) -> float:
         return self.steps * self.seconds_per_step
 
-    def told(self) -> str:
-        """346 steps of 2.04 s, 11 min 46 s of training."""
-        return f"{counted(self.steps, 'step')} of {self.seconds_per_step:.2f} s, {duration(self.seconds)} of training"
+    def told(self, more: str = "") -> str:
+        """346 steps of 2.04 s, 11 min 46 s of training, and what they do not hold."""
+        steps = f"{counted(self.steps, 'step')} of {self.seconds_per_step:.2f} s"
+        on_top = "looks at held-out pictures on the way, and judging, come on top"
+        return f"{steps}, {duration(self.seconds)} of training{more}; {on_top}"
 
 
 def seconds_per_step(

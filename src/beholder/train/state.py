@@ -64,6 +64,11 @@ def find_checkpoints(folder: Path) -> list[int]:
     )
 
 
+def steps_taken(folder: Path) -> int:
+    """Steps after which the last whole checkpoint in `folder` was written; 0 without one."""
+    return max(find_checkpoints(folder), default=0)
+
+
 def read_notes(folder: Path, step: int) -> dict[str, Any]:
     """The JSON part of a checkpoint: "step" and what `save_checkpoint` was given."""
     return read_json(_tensor_path(folder, step).with_suffix(".json"))

@@ -35,6 +35,7 @@ from beholder.runtime.seed import derive, numpy_generator, seed_everything
 from beholder.tokenizers.pixels import PixelConfig
 from beholder.train.loop import Plan, train
 from beholder.train.pace import Timed, noise_pictures, seconds_per_step
+from beholder.train.state import steps_taken
 from beholder.train.step import Diverged
 from beholder.trunk.lowrank import attach_low_rank, merge_low_rank
 
@@ -159,7 +160,7 @@ def _train(
         checkpoint_every_seconds=20.0,
     )
     num_taken, stopped = steps, None
-    with log.progress("Fine-tune", steps) as advance:
+    with log.progress("Fine-tune", steps, steps_taken(run.scratch("finetuning"))) as advance:
         try:
             train(
                 model, objective, _stream(array, sides, session.pixels, derive(config.seed, "fine-tuning stream")),

@@ -31,6 +31,7 @@ from beholder.runtime.seed import derive, seed_everything
 from beholder.tokenizers.pixels import PixelConfig
 from beholder.train.loop import Plan, train
 from beholder.train.pace import Timed, noise_pictures, seconds_per_step
+from beholder.train.state import steps_taken
 from beholder.train.step import Diverged, StepReport
 
 
@@ -133,7 +134,7 @@ def _train(session: Session, domain: Domain, fold: int, steps: int, backbone: nn
     ledger = Ledger(run, "pretraining")
     num_taken, stopped = steps, None
     probes: list[Any] = [guard.before]
-    with session.log.progress("Pretrain", steps) as advance:
+    with session.log.progress("Pretrain", steps, steps_taken(run.scratch(f"pretraining-{fold}"))) as advance:
 
         def on_step(report: StepReport) -> None:
             run.record("step", fold=fold, step=report.step, **report.losses)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from beholder.recipes.masks import WHERE
 from beholder.recipes.sitting import Sitting
 from beholder.recipes.tokenizer.drawn import FEWEST
 from beholder.types import Sample, UserError
+
+_GREY = "grey to colour is no task here: the pictures have no colour"
 
 
 @dataclass(frozen=True)
@@ -64,30 +66,38 @@ def gather(sitting: Sitting[LVMTraining], facts: Mapping[str, Any]) -> Material:
     learned = [None if is_held else sample.label for sample, is_held in zip(samples, held, strict=True)]
     series = class_series(learned, settings.num_pictures)
     found = {str(samples[places[0]].label): places for places in series}
-    num_masked = int(np.isin(known, list(collection.masks)).sum())
-    tasks = _tasks(settings, data, num_masked, found if len(found) > 1 else {}, frames)
+    tasks = _tasks(settings, data, collection, found if len(found) > 1 else {}, frames)
+    if settings.tasks is None and "grey" not in tasks and "grey" not in settings.leave_out:
+        sitting.log.warn(_GREY)
+        collection = replace(collection, notes=(*collection.notes, _GREY))
     return Material(collection, found if "classes" in tasks else {}, frames, tasks, settings.leave_out)
 
 
 def _tasks(
     settings: LVMTraining,
     data: Path,
-    num_masked: int,
+    collection: Collection,
     classes: Mapping[str, np.ndarray],
     frames: Sequence[np.ndarray],
 ) -> tuple[str, ...]:
     """The tasks to learn. Raises UserError for one that was asked for and cannot be had."""
-    has = {"masks": num_masked >= FEWEST, "classes": bool(classes), "frames": bool(frames)}
+    known = collection.places(False)
+    num_masked = int(np.isin(known, list(collection.masks)).sum())
+    num_coloured = int((~collection.is_grey[known]).sum())
+    has = {
+        "masks": num_masked >= FEWEST, "classes": bool(classes), "frames": bool(frames), "grey": num_coloured >= FEWEST,
+    }  # fmt: skip
     rules = {
         "masks": f"{num_masked} pictures to learn from have a mask and at least {FEWEST} must; {WHERE}",
         "classes": f"two classes of at least {settings.num_pictures} pictures are needed; sort them into folders",
+        "grey": f"{num_coloured} pictures to learn from have colour and at least {FEWEST} must",
         "frames": f"no {settings.num_pictures} pictures have names that differ by a number only, in order",
     }
     asked = settings.tasks
     for name in (*(asked or ()), *settings.leave_out):
         if not has.get(name, True):
             raise UserError(f"--tasks {name}: {data} has none ({rules[name]}).")
-    chosen = asked if asked is not None else (*USUAL, *(name for name in ("masks", "classes") if has[name]))
+    chosen = asked if asked is not None else tuple(name for name in (*USUAL, "masks", "classes") if has.get(name, True))
     learned = tuple(name for name in chosen if name not in settings.leave_out)
     if not learned:
         raise UserError(f"--leave-out {','.join(settings.leave_out)}: nothing remains to be learned; leave out less.")

@@ -29,7 +29,7 @@ from beholder.recipes.lvm.sheets import sheet
 from beholder.recipes.lvm.stream import SentenceStream
 from beholder.recipes.lvm.tell import Finished, tell
 from beholder.recipes.over_codes import sit_over_codes
-from beholder.recipes.rows_of_pictures import stack
+from beholder.recipes.rows_of_pictures import stack, titled
 from beholder.recipes.sitting import Sitting
 from beholder.runtime.log import Log
 from beholder.runtime.seed import derive
@@ -102,12 +102,13 @@ def _run(sitting: Sitting[LVMTraining], codec: Part, asked: dict[str, Any]) -> d
         "such a step is timed",
     )
     timed = Timed(**run.resolve("timed", lambda: to_json(steps_for(settings, model, stream, device))))
-    log.stage("Estimate", f"{timed.told()}, on {device.reason}")
+    log.stage("Estimate", f"{timed.told()} ({device.reason})")
     speaker = VisualSentences(model.to(device.torch_device), pictures, grammar, device)
     questions = ask_all(stream, seed)
 
     def sketch() -> np.ndarray | None:
-        return stack([sheet(one, tables, speaker, _NUM_SKETCHED) for one in questions]) if questions else None
+        sheets = [titled(sheet(one, tables, speaker, _NUM_SKETCHED), one.task) for one in questions]
+        return stack(sheets) if sheets else None
 
     story = fit(sitting, model, stream, speaker, timed.steps, sketch)
     with sitting.run.charged("judging"):

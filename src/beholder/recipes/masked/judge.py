@@ -173,6 +173,7 @@ def judge_classes(
     return {
         "num_classes": num_classes,
         "guidance": settings.guidance,
+        "asked": [wish.label for wish in wishes[:_NUM_SHOWN]],
         "accuracy": accuracy(painted, asked),
         "accuracy_of_held_out": accuracy(others, material.classes[held]),
         "accuracy_of_reconstructions": accuracy(again, material.classes[held]),

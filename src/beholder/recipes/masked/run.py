@@ -81,7 +81,7 @@ def _run(sitting: Sitting[MaskedTraining], codec: Part, asked: dict[str, Any]) -
         return stream_of(sitting, material, tables, batch_size)
 
     timed = Timed(**run.resolve("timed", lambda: to_json(steps_for(settings, model, stream, device))))
-    log.stage("Estimate", f"{timed.told()}, on {device.reason}")
+    log.stage("Estimate", f"{timed.told()} ({device.reason})")
     painter = MaskedPictures(model.to(device.torch_device), pictures, material.labels, material.captions, device)
     holed = put_holes(material, tables, settings.num_judged, seed)
     story = fit(

@@ -9,7 +9,7 @@ from beholder.recipes.coded_pictures import PLAIN, CodeTables
 from beholder.recipes.masked.holes import HoledPictures, shown_with_hole
 from beholder.recipes.masked.material import Material
 from beholder.recipes.masked.settings import MaskedTraining
-from beholder.recipes.rows_of_pictures import lay_out, stack
+from beholder.recipes.rows_of_pictures import lay_out, stack, titled
 from beholder.tasks.masked_pictures import MaskedPictures, Wish
 
 _COLUMNS = 8
@@ -59,12 +59,17 @@ def sketch(
     few = holed.first(_NUM_SKETCHED)
     wishes = [Wish()] * _NUM_SKETCHED
     mended = [painter.mend(few.squares, few.holes, wishes, settings.decoding, seed) for seed in (0, 1000)]
-    sheets = [mended_sheet(few, *mended)]
+    told = "held-out pictures with a hole, what is put in, that with another seed, the truth"
+    sheets = [titled(mended_sheet(few, *mended), told)]
     samples = painter.pictures.decode(painter.paint([Wish()] * _COLUMNS, settings.decoding))
-    sheets.append(sample_sheet(samples))
+    sheets.append(titled(sample_sheet(samples), "from nothing"))
     asked = [material.wish_of(int(place)) for place in material.places(True)[:_COLUMNS]]
     if not all(wish.is_empty for wish in asked):
         drawn = painter.pictures.decode(painter.paint(asked, settings.asked))
         truth = np.stack([tables.squares[PLAIN][place] for place in material.places(True)[:_COLUMNS]])
-        sheets += [sample_sheet(drawn), sample_sheet(truth)]
+        names = "; ".join(wish.label or wish.prompt or "nothing" for wish in asked)
+        sheets += [
+            titled(sample_sheet(drawn), f"asked for: {names}"),
+            titled(sample_sheet(truth), "the true ones"),
+        ]
     return stack(sheets)

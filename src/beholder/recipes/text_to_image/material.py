@@ -90,5 +90,6 @@ def _only(found: Collection, kept: Int[np.ndarray, " m"]) -> Collection:
         found, samples=tuple(found.samples[place] for place in kept), hashes=[found.hashes[place] for place in kept],
         groups=found.groups[kept],
         is_held_out=found.is_held_out[kept],
+        is_grey=found.is_grey[kept],
         masks={new: found.masks[old] for new, old in enumerate(kept.tolist()) if old in found.masks},
     )  # fmt: skip

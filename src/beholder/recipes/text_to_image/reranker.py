@@ -32,6 +32,7 @@ from beholder.tokenizers.pixels import PixelConfig
 from beholder.tokenizers.text import Words
 from beholder.train.loop import Plan, train
 from beholder.train.pace import seconds_per_step
+from beholder.train.state import steps_taken
 from beholder.train.step import StepReport
 from beholder.trunk.attention import AttentionConfig
 from beholder.trunk.mask import MaskConfig
@@ -106,8 +107,8 @@ def train_reranker(
 
 
 def _train(sitting: Sitting[TextToImageTraining], model: CLIP, stream: SeenPairs, num_steps: int) -> dict[str, Any]:
-    ledger = Ledger(sitting.run, "reranker")
-    with sitting.log.progress("Reranker", num_steps) as advance:
+    ledger, folder = Ledger(sitting.run, "reranker"), sitting.run.scratch("reranker")
+    with sitting.log.progress("Reranker", num_steps, steps_taken(folder)) as advance:
 
         def on_step(report: StepReport) -> None:
             ledger.on_step()
@@ -118,8 +119,7 @@ def _train(sitting: Sitting[TextToImageTraining], model: CLIP, stream: SeenPairs
             seed=derive(sitting.seed, "reranker"), checkpoint_every_seconds=20.0,
         )  # fmt: skip
         result = train(
-            model, Contrastive(), stream, plan=plan, device=sitting.device, folder=sitting.run.scratch("reranker"),
-            on_step=on_step,
+            model, Contrastive(), stream, plan=plan, device=sitting.device, folder=folder, on_step=on_step,
         )  # fmt: skip
     ledger.close()
     return {"steps": result.num_steps, "parameters": sum(one.numel() for one in model.parameters())}

@@ -35,6 +35,7 @@ from beholder.runtime.seed import derive
 from beholder.tasks.captioned_pictures import CaptionedPictures
 from beholder.tasks.picture_codes import PictureCodes
 from beholder.tokenizers.captioned import config_of
+from beholder.tokenizers.word_tables import library
 from beholder.train.pace import Timed
 
 _AT_ONCE = 64
@@ -65,6 +66,7 @@ def train_text_to_image(
     settings = from_json(TextToImageTraining, to_json(replace(settings, budget=budget or settings.budget)))
     check(settings)
     parse_budget(settings.budget, needed=True)
+    library()  # before anything is read
     with sit_over_codes(
         "train_text_to_image", data, tokenizer, out, settings, seed=seed, device=device, threads=threads,
         max_pixels=max_pixels, log=log,
@@ -93,10 +95,7 @@ def _run(sitting: Sitting[TextToImageTraining], codec: Part, asked: dict[str, An
     begin_with_codes(model, pictures, seed)
     timed = Timed(**run.resolve("timed", lambda: to_json(steps_for(sitting, model, stream))))
     more = f", and {settings.reranker_share:.0%} more for the reranker" if settings.reranker_share else ""
-    log.stage(
-        "Estimate",
-        f"{timed.told()}{more}, on {device.reason}",
-    )
+    log.stage("Estimate", f"{timed.told(more)} ({device.reason})")
     drawer = CaptionedPictures(model.to(device.torch_device), pictures, captions, grammar, device)
     story = fit(sitting, material, tables, stream, drawer, timed.steps)
     squares = tables.squares[PLAIN]

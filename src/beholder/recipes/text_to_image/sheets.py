@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from beholder.recipes.rows_of_pictures import lay_out
+from beholder.recipes.rows_of_pictures import known_letters, lay_out
 
 _WIDTH, _LETTERS, _LINE, _MARGIN = 190, 26, 14, 4
 """Of the column of captions, in pixels; letters of a line; pixels of one."""
@@ -26,10 +26,5 @@ def captioned_sheet(
     for number, text in enumerate(texts):
         top = round(number * len(pictures) / len(texts)) + _MARGIN
         for line, part in enumerate(textwrap.wrap(text, _LETTERS)[: max(1, len(pictures) // len(texts) // _LINE)]):
-            pen.text((_MARGIN, top + line * _LINE), _known_letters(part, font), fill="black", font=font)
+            pen.text((_MARGIN, top + line * _LINE), known_letters(part, font), fill="black", font=font)
     return np.concatenate([np.asarray(column), pictures], axis=1)
-
-
-def _known_letters(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """Without letters that the font, a plain bitmap where FreeType is absent, cannot write at all."""
-    return text if isinstance(font, ImageFont.FreeTypeFont) else text.encode("latin-1", "replace").decode("latin-1")

@@ -27,7 +27,7 @@ from beholder.runtime.energy import Cost
 from beholder.runtime.files import told_kindly
 from beholder.runtime.log import energy
 from beholder.tasks.provenance import describe_origin, encode_picture
-from beholder.tasks.rerank import RERANKER
+from beholder.tasks.rerank import HARMS, RERANKER
 from beholder.tasks.shared_space import SharedSpace
 from beholder.train.pace import Timed
 from beholder.version import VERSION
@@ -38,6 +38,11 @@ _FORMS = {
     "causal": "One trunk over captions and pictures",
     "encoder-decoder": "A trunk that reads captions and one that writes pictures",
 }
+_CHOOSES = {
+    False: "chooses among what is drawn",
+    True: "is not asked, because it chose worse than taking the first when the run was judged",
+}
+"""Of a reranker, by whether it harms."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ def tell(sitting: Sitting[TextToImageTraining], asked: Mapping[str, Any], done: 
             "pairs": done.story["pairs"],
             **course(run, done.story, "Nats a code", CONFUSION),
         },
-        "reranker": dict(done.reranker[1]) if done.reranker else None,
+        "reranker": {**done.reranker[1], HARMS: _harms(done.judged)} if done.reranker else None,
         "gallery": gallery,
         "cost": costs_of(run, {"training": done.timed.seconds}),
         "wall_seconds": total.seconds,
@@ -105,6 +110,12 @@ def tell(sitting: Sitting[TextToImageTraining], asked: Mapping[str, Any], done: 
         write_drawing_report(results, album, run.path / "report.html")
     end_run(run, log, results, headline(results))
     return results
+
+
+def _harms(judged: Mapping[str, Any]) -> bool:
+    """Whether choosing was surely worse than taking the first."""
+    ends = judged["reranking"]["interval"]
+    return ends is not None and ends[1] < 0
 
 
 def command(sitting: Sitting[TextToImageTraining], asked: Mapping[str, Any]) -> str:
@@ -154,7 +165,8 @@ def _card(results: Mapping[str, Any], done: Finished) -> str:
     training, copies = results["training"], results["judged"]["copies"]
     reranker = (
         f"reranker/ holds a model of images and texts ({done.reranker[1]['parameters']:,} parameters) that was trained "
-        "on the same pairs and chooses among what is drawn; it has the form of CLIP on the Hugging Face hub.\n\n"
+        f"on the same pairs and {_CHOOSES[results['reranker'][HARMS]]}; it has the form of CLIP on the Hugging Face "
+        "hub.\n\n"
         if done.reranker
         else ""
     )

@@ -31,6 +31,7 @@ from beholder.runtime.seed import derive, seed_everything
 from beholder.tasks.provenance import describe_origin, write_picture
 from beholder.train.loop import Plan, train
 from beholder.train.pace import Timed, noise_pictures, seconds_per_step
+from beholder.train.state import steps_taken
 from beholder.train.step import StepReport
 
 BATCH_SIZE = 32
@@ -114,6 +115,11 @@ def repaint(
     return np.concatenate(painted), codes
 
 
+def num_watched(num_held_out: int) -> int:
+    """Of so many held-out pictures, those that `Watch` looks at."""
+    return min(_NUM_WATCHED, num_held_out)
+
+
 class Watch:
     """A probe: how well some held-out pictures come back, told aloud and shown in `samples/`. It chooses nothing."""
 
@@ -127,7 +133,7 @@ class Watch:
         assert isinstance(model, ImageCodec)
         painted, codes = repaint(model, self._pictures, self._sitting.device.torch_device)
         decibels = float(psnr(*(torch.from_numpy(one).float() / 255 for one in (self._pictures, painted))).mean())
-        name = f"step-{step}"
+        name = f"step-{step:06d}"
         write_picture(
             self._sitting.run.path / "samples" / f"{name}.png",
             sheet(self._pictures[:_NUM_SHOWN], painted[:_NUM_SHOWN]),
@@ -152,7 +158,8 @@ def _train(sitting: Sitting, pictures: Pictures, codec: ImageCodec, num_steps: i
         probe_every=max(1, num_steps // _NUM_PROBES),
         checkpoint_every_seconds=SAVE_EVERY_SECONDS,
     )
-    with sitting.log.progress("Train", num_steps) as advance:
+    folder = sitting.run.scratch("training")
+    with sitting.log.progress("Train", num_steps, steps_taken(folder)) as advance:
 
         def on_step(report: StepReport) -> None:
             sitting.run.record("step", step=report.step, **report.losses)
@@ -164,7 +171,7 @@ def _train(sitting: Sitting, pictures: Pictures, codec: ImageCodec, num_steps: i
         stream = _stream(sitting, pictures.learned, pictures.drawn)
         result = train(
             codec, build_objective(sitting), stream, plan=plan, device=sitting.device,
-            folder=sitting.run.scratch("training"), probes=[watch], on_step=on_step,
+            folder=folder, probes=[watch], on_step=on_step,
         )  # fmt: skip
     ledger.close()
     assert result.average is not None

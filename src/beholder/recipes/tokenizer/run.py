@@ -71,7 +71,7 @@ def train_tokenizer(
         sitting = Sitting(config, codec, run, picked, limits, log)
         pictures = read_pictures(sitting)
         timed = Timed(**run.resolve("timed", lambda: to_json(steps_for(sitting))))
-        log.stage("Estimate", f"{timed.told()}, on {picked.reason}")
+        log.stage("Estimate", f"{timed.told()} ({picked.reason})")
         learned = learn(sitting, pictures, timed.steps)
         with sitting.run.charged("judging"):
             judged = judge(sitting, learned.codec, pictures)

@@ -14,7 +14,7 @@ from beholder.recipes.results import begin_results, end_run
 from beholder.recipes.rows_of_pictures import as_png
 from beholder.recipes.spoken import spoken
 from beholder.recipes.tokenizer.judge import Judged
-from beholder.recipes.tokenizer.learn import BATCH_SIZE, Learned
+from beholder.recipes.tokenizer.learn import BATCH_SIZE, Learned, num_watched
 from beholder.recipes.tokenizer.pictures import NUM_FOLDS, Pictures
 from beholder.recipes.tokenizer.settings import TokenizerConfig
 from beholder.recipes.tokenizer.sitting import Sitting
@@ -103,6 +103,7 @@ def _training(sitting: Sitting, learned: Learned, pictures: Pictures) -> dict[st
     cost = sitting.run.costs().get("training")
     probes = learned.story["probes"]
     seen = [f"pixels and features of EfficientNet-Lite0, {BATCH_SIZE} pictures a step"]
+    count = num_watched(len(pictures.held_out))
     seen += ["an adversary after a third of the steps"] * sitting.config.adversary
     return {
         "backbone": _NETWORKS[sitting.codec.kind],
@@ -114,7 +115,10 @@ def _training(sitting: Sitting, learned: Learned, pictures: Pictures) -> dict[st
         "losses": [[step, by_step[step]] for step in sorted(by_step)[::stride]],
         "probes": [
             {"name": title, "values": [[one["step"], one[name]] for one in probes]}
-            for name, title in (("psnr", "PSNR on 64 held-out pictures, dB"), ("share_used", "Codes used by these"))
+            for name, title in (
+                ("psnr", f"PSNR on {count} held-out pictures, dB"),
+                ("share_used", "Codes used by these"),
+            )
         ],
     }
 

@@ -22,6 +22,7 @@ from beholder.tasks.shared_space import SharedSpace
 from beholder.tokenizers.pixels import PixelConfig
 from beholder.train.loop import Plan, train
 from beholder.train.pace import seconds_per_step
+from beholder.train.state import steps_taken
 from beholder.train.step import Diverged, StepReport
 
 BATCH_SIZE = 32
@@ -65,8 +66,8 @@ def learn(session: Session, tunable: Tunable, learned: Asked, steps: int) -> dic
 def _train(session: Session, tunable: Tunable, learned: Asked, steps: int) -> dict[str, Any]:
     config, log, space = session.config, session.log, tunable.space
     plan, seed = make_plan(steps, config.lr, config.seed), derive(config.seed, "stream")
-    num_taken, stopped = steps, None
-    with log.progress("Tune", steps) as advance:
+    num_taken, stopped, folder = steps, None, session.run.scratch("tuning")
+    with log.progress("Tune", steps, steps_taken(folder)) as advance:
 
         def on_step(report: StepReport) -> None:
             session.run.record("step", step=report.step, total=report.losses["total"])
@@ -75,7 +76,7 @@ def _train(session: Session, tunable: Tunable, learned: Asked, steps: int) -> di
         try:
             train(
                 tunable.learning, make_objective(space, session.device), make_stream(learned, space, seed),
-                plan=plan, device=session.device, folder=session.run.scratch("tuning"), on_step=on_step,
+                plan=plan, device=session.device, folder=folder, on_step=on_step,
             )  # fmt: skip
         except Diverged as error:
             num_taken, stopped = error.step, str(error)
