@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from domain_peer import METHODS as PEER_METHODS
-from domain_peer import pretrained_by_peer
+from domain_peer import pretrained_by_peer, squares_of
 from domain_tokens import MapReader, teach_reader, tokens_of
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -41,13 +41,15 @@ from beholder.recipes.adapt.session import Session
 from beholder.recipes.budget import Budget
 from beholder.recipes.lvm.run import train_lvm
 from beholder.recipes.lvm.settings import LVMTraining
-from beholder.recipes.pixel_cache import cache_pixels
 from beholder.recipes.tokenizer.run import train_tokenizer
+from beholder.runtime.ledger import Ledger
 from beholder.runtime.seed import derive, seed_everything
 from beholder.tasks.visual_sentences import open_sentences
 from beholder.tokenizers.pixels import normalise
 from beholder.train.loop import Plan, train
 from beholder.train.pace import seconds_per_step
+from beholder.train.state import steps_taken
+from beholder.train.step import StepReport
 from beholder.trunk.lowrank import attach_low_rank, merge_low_rank
 from beholder.types import Batch, Losses
 
@@ -95,7 +97,7 @@ def by_statistics(
     session: Session, domain: Domain, generic: nn.Module, seconds: float, _: Features
 ) -> Iterator[Variant]:
     """Batch norms count the domain's means and variances; no weight is changed."""
-    array = _cached(session, domain, session.config.resolutions[0])
+    array = squares_of(session, domain, session.config.resolutions[0])
     begun = time.process_time()
     counted = recounted(generic, array, session)
     story = {"cpu_seconds": time.process_time() - begun, "num_images": len(array)}
@@ -106,6 +108,7 @@ def by_statistics(
 def by_low_rank(session: Session, domain: Domain, generic: nn.Module, seconds: float, _: Features) -> Iterator[Variant]:
     """Self-distillation in which every 1 x 1 convolution learns through two thin matrices."""
     for rank in RANKS:
+        seed_everything(session.config.seed, f"low-rank-{rank}")
         backbone = attach_low_rank(copy.deepcopy(generic).train(), rank)
         name = f"low-rank-{rank}"
         story = _learn(session, domain, backbone, SelfDistillation(backbone), seconds, name, LOW_RANK_RATE)
@@ -179,7 +182,7 @@ def by_sentences(
     session: Session, domain: Domain, generic: nn.Module, seconds: float, _: Features
 ) -> Iterator[Variant]:
     """States of a model of visual sentences over its own tokenizer, half of the time each."""
-    folder = session.run.path.parent / "sentences"
+    folder = session.run.path.parent / f"sentences-{session.config.seed}"
     folder.mkdir(exist_ok=True)
     table = folder / "learned.csv"
     with table.open("w", newline="", encoding="utf-8") as file:
@@ -206,7 +209,9 @@ def by_peer(method: str) -> Make:
     """lightly-train, from the same weights on."""
 
     def make(session: Session, domain: Domain, generic: nn.Module, seconds: float, _: Features) -> Iterator[Variant]:
-        backbone, story = pretrained_by_peer(method, session, domain, generic, seconds, view=_VIEW, batch=_BATCH)
+        backbone, story = pretrained_by_peer(
+            method, session, domain, generic, seconds, view=_VIEW, cached=_CACHED, batch=_BATCH
+        )  # fmt: skip
         yield _of_backbone(f"lightly-train-{method}", session, backbone, story)
 
     return make
@@ -270,7 +275,7 @@ def _learn(
     *, num_views: int = 2, view: int = _VIEW,
 ) -> dict[str, Any]:  # fmt: skip
     """Train in place, batch norms with the statistics that they came with, on augmented squares of the domain."""
-    array = _cached(session, domain, _CACHED)
+    array = squares_of(session, domain, _CACHED)
     seed = derive(session.config.seed, name)
     how = AugmentConfig(size=view, crop_area=(0.4, 1.0), mean=session.pixels.mean, std=session.pixels.std)
     stream = ImageStream(array, batch_size=min(_BATCH, len(array)), num_views=num_views, augmentation=how, seed=seed)
@@ -283,26 +288,25 @@ def _learn(
         num_steps=steps, lr=rate, num_warmup=max(1, steps // 10), keeps_statistics=True, seed=seed,
         checkpoint_every_seconds=30.0,
     )  # fmt: skip
-    begun = time.process_time()
-    with session.log.progress(name, steps) as advance:
-        train(
-            model, objective, stream, plan=plan, device=session.device, folder=session.run.scratch(f"learning-{name}"),
-            on_step=lambda report: advance(1, f"loss {report.losses['total']:.3f}"),
-        )  # fmt: skip
-    spent = session.run.resolve(f"cpu seconds of {name}", lambda: time.process_time() - begun)
+    folder, ledger = session.run.scratch(f"learning-{name}"), Ledger(session.run, f"learning {name}")
+    with session.log.progress(name, steps, steps_taken(folder)) as advance:
+
+        def on_step(report: StepReport) -> None:
+            ledger.on_step()
+            advance(1, f"loss {report.losses['total']:.3f}")
+
+        train(model, objective, stream, plan=plan, device=session.device, folder=folder, on_step=on_step)
+    ledger.close()
+    spent = session.run.costs()[f"learning {name}"].cpu_seconds  # of all sittings
     return {"objective": type(objective).__name__, "steps": steps, "batch_size": stream.batch_size, "rate": rate,
             "num_images": len(array), "cpu_seconds": spent}  # fmt: skip
 
 
 def _cpu_seconds_per_step(model: nn.Module, objective: nn.Module, stream: ImageStream, session: Session) -> float:
+    seconds_per_step(model, objective, stream, session.device, 1)  # what a process loads once is not counted
     begun = time.process_time()
     seconds_per_step(model, objective, stream, session.device, _NUM_TIMED)
-    return (time.process_time() - begun) / (_NUM_TIMED + 1)  # with the one that warms up
-
-
-def _cached(session: Session, domain: Domain, side: int) -> np.ndarray:
-    samples = [domain.samples[index] for index in domain.training_images(0)]
-    return cache_pixels(samples, side, session.run.scratch(f"squares-{side}"), session.limits, 1, session.log)
+    return (time.process_time() - begun) / (_NUM_TIMED + 1)
 
 
 def _file_of(domain: Domain, index: int, folder: Path) -> str:

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from domain_candidates import CANDIDATES
+from domain_candidates import CANDIDATES, Variant
 from domain_sets import NUM_FOLDS, SETS, OpenSet, opened, outer_folds
-from ledger import energy, write_run
+from ledger import RUNS, energy, write_run
 
 from beholder.config import to_json
 from beholder.evaluate.label_curve import Arm, Fold, Predict, label_curve
@@ -85,10 +85,9 @@ def run_set(asked: argparse.Namespace) -> None:
         for seed in asked.seeds:
             for fold in asked.folds:
                 piece = Piece(asked.candidate, asked.variant, asked.way, fold, seed, asked.seconds)
-                place = folder / f"fold-{fold}"
-                if not (place / f"{piece.name}.npz").exists():
-                    told = make(piece, found, outer_folds(found.domain)[fold], place)
-                    keep(f"full-{asked.set}-{asked.variant}-{asked.way}-{fold}-{seed}", asked.set, piece, told)
+                place, name = folder / f"fold-{fold}", f"full-{asked.set}-{asked.variant}-{asked.way}-{fold}-{seed}"
+                if not ((place / f"{piece.name}.npz").exists() and (RUNS / f"{name}.json").exists()):
+                    keep(name, asked.set, piece, make(piece, found, outer_folds(found.domain)[fold], place))
 
 
 def make(piece: Piece, found: OpenSet, fold: Fold, place: Path, share: float = 1.0) -> dict[str, Any]:
@@ -97,16 +96,16 @@ def make(piece: Piece, found: OpenSet, fold: Fold, place: Path, share: float = 1
     blind, features = dataclasses.replace(found.domain, folds=(fold,)), found.features
     learned = blind.training_images(0)
     place.mkdir(exist_ok=True)
-    if not (place / f"{STRONG}.npz").exists():
+    if not all((place / f"{arm}.npz").exists() for arm in (STRONG, LAST)):
         space = fit_space(STRONG, [features], learned, width=WIDTH, seed=0).embedding
         judge(place / f"{STRONG}.npz", blind, fold, space)
         judge(place / f"{LAST}.npz", blind, fold, np.asarray(features.summary, np.float32))
     own = dataclasses.replace(found.session.config, seed=piece.seed)
     few = fewer(blind, share, piece.seed)
-    with RunFolder.open(place / f"{piece.candidate}-{piece.seed}", to_json(own)) as run:
+    with RunFolder.open(place / f"{piece.candidate}-{piece.seed}", {**to_json(own), "seconds": piece.seconds}) as run:
         session = dataclasses.replace(found.session, config=own, run=run)
         variants = CANDIDATES[piece.candidate](session, few, found.generic, piece.seconds, features)
-        variant = next(one for one in variants if one.name == piece.variant)
+        variant = chosen(variants, piece)
         seen = extract_by(
             session, variant.look, blind.samples, f"features of {variant.name}", at_least=variant.side
         )  # fmt: skip
@@ -117,6 +116,16 @@ def make(piece: Piece, found: OpenSet, fold: Fold, place: Path, share: float = 1
         "scores": scores, "pretraining": variant.story, "num_unlabelled": len(few.training_images(0)),
         **energy(variant.story["cpu_seconds"]), "machine": machine(found.session.device),
     }  # fmt: skip
+
+
+def chosen(variants: Iterator[Variant], piece: Piece) -> Variant:
+    """That of the piece, which is made as it is asked for; those behind it are not."""
+    made: list[str] = []
+    for one in variants:
+        if one.name == piece.variant:
+            return one
+        made.append(one.name)
+    sys.exit(f"--variant {piece.variant}: {piece.candidate} makes {', '.join(made)}; give one of these.")
 
 
 @dataclass(frozen=True)

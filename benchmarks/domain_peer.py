@@ -1,5 +1,6 @@
 """Candidates of `domain_full.py` that lightly-train pretrains: the same network and first weights, images, picture
-size, batch and CPU seconds of one thread as ours, its own methods, augmentations, optimizers and schedules.
+size, batch and CPU seconds of one thread as ours, its own methods, augmentations, optimizers and schedules. Its rates
+are its defaults; ours was chosen on validation parts.
 
     LIGHTLY_TRAIN=PEER/bin/python python benchmarks/domain_full.py run --set elpv --candidate lightly-train-simclr \\
         --variant lightly-train-simclr --out full
@@ -18,16 +19,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from torch import nn
 
 from beholder.checkpoint.files import load_tensors, save_tensors
 from beholder.config import to_json
-from beholder.data.parallel import decoded
 from beholder.models.conv import EfficientNetLite
 from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.session import Session
-from beholder.runtime.files import read_json
+from beholder.recipes.pixel_cache import cache_pixels
+from beholder.runtime.files import read_json, write_whole
+from beholder.tokenizers.pixels import PixelConfig
 
 METHODS = {
     "simclr": {},
@@ -37,7 +40,15 @@ PEER = Path(__file__).parent / "lightly_train_peer.py"
 
 
 def pretrained_by_peer(
-    method: str, session: Session, domain: Domain, generic: nn.Module, seconds: float, *, view: int, batch: int
+    method: str,
+    session: Session,
+    domain: Domain,
+    generic: nn.Module,
+    seconds: float,
+    *,
+    view: int,
+    cached: int,
+    batch: int,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """The network after so many CPU seconds of the peer's method, and what it took."""
     python = os.environ.get("LIGHTLY_TRAIN")
@@ -45,13 +56,14 @@ def pretrained_by_peer(
         sys.exit("LIGHTLY_TRAIN is not set; name the Python of lightly-train's environment.")
     assert isinstance(generic, EfficientNetLite)
     folder = session.run.scratch(f"lightly-train-{method}")
-    photos = write_photos(session, domain, folder / "photos")
+    photos = write_photos(session, domain, cached, folder / "photos")
     start, end, story = folder / "start.safetensors", folder / "end.safetensors", folder / "story.json"
     save_tensors(start, generic.state_dict())
     asked = {
         "method": method, "photos": str(photos), "config": to_json(generic.config), "start": str(start),
         "end": str(end), "story": str(story), "out": str(folder / "out"), "seconds": seconds, "batch": batch,
-        "seed": session.config.seed, "transform": {"image_size": [view, view], **METHODS[method]},
+        "seed": session.config.seed,
+        "transform": {"image_size": [view, view], "normalize": as_read(session.pixels), **METHODS[method]},
     }  # fmt: skip
     if not story.exists():
         source = str(Path(__file__).parent.parent / "src")
@@ -64,12 +76,26 @@ def pretrained_by_peer(
     return backbone, {**read_json(story), "num_images": len(domain.training_images(0))}
 
 
-def write_photos(session: Session, domain: Domain, folder: Path) -> Path:
-    """What may be learned from, as PNG files."""
+def as_read(pixels: PixelConfig) -> dict[str, Any]:
+    """As its features are read afterwards, and as the weights were made; the peer's own default is another."""
+    return {"mean": list(pixels.mean), "std": list(pixels.std)}
+
+
+def write_photos(session: Session, domain: Domain, side: int, folder: Path) -> Path:
+    """The squares that ours learns from, as PNG files: so that decoding costs the peer little, as it does ours."""
     folder.mkdir(exist_ok=True)
-    samples = [domain.samples[index] for index in domain.training_images(0)]
-    for number, image in enumerate(decoded(samples, session.limits, 1)):
+    for number, square in enumerate(squares_of(session, domain, side)):
         path = folder / f"{number:05d}.png"
         if not path.exists():
-            Image.fromarray(image).save(path)
+            write_whole(path, lambda temporary, square=square: save(square, temporary))
     return folder
+
+
+def squares_of(session: Session, domain: Domain, side: int) -> np.ndarray:
+    """What may be learned from: bytes n 3 side side, made once."""
+    samples = [domain.samples[index] for index in domain.training_images(0)]
+    return cache_pixels(samples, side, session.run.scratch(f"squares-{side}"), session.limits, 1, session.log)
+
+
+def save(square: np.ndarray, path: Path) -> None:
+    Image.fromarray(square.transpose(1, 2, 0)).save(path, "PNG")

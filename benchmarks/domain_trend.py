@@ -65,14 +65,17 @@ def run(asked: argparse.Namespace) -> None:
                 {
                     "share": share,
                     "minutes": minutes,
-                    **make(piece, found, fold, folder / f"trend-{minutes:g}-{share:g}", share),
+                    **make(piece, found, fold, folder / f"trend-{minutes:g}-{share:g}-{asked.fold}", share),
                 },
             )
 
 
 def plot(asked: argparse.Namespace) -> None:
     """A line for each run, and two pictures: over minutes with all images, and over images with five minutes."""
-    runs = [json.loads(path.read_text()) for path in sorted(RUNS.glob(f"trend-{asked.set}-{asked.variant}-*.json"))]
+    runs = [
+        json.loads(path.read_text())
+        for path in sorted(RUNS.glob(f"trend-{asked.set}-{asked.variant}-*-{asked.fold}-*.json"))
+    ]
     strong = generic_scores(asked)
     for one in runs:
         gains = " ".join(f"{100 * float(key):g} % {value:+.2f}" for key, value in gain(one, strong).items())
@@ -86,7 +89,7 @@ def plot(asked: argparse.Namespace) -> None:
 
 def generic_scores(asked: argparse.Namespace) -> dict[str, np.ndarray]:
     """Of the same readout on the generic features, for each draw of labels."""
-    told = np.load(next((asked.out / asked.set).glob(f"trend-*/{STRONG}.npz")))
+    told = np.load(next((asked.out / asked.set).glob(f"trend-*-{asked.fold}/{STRONG}.npz")))
     every = np.ones((1, len(told["labels"])))
     return {f"{one:g}": np.array([score(told, one, seed, every)[0] for seed in range(NUM_LABEL_SEEDS)])
             for one in FRACTIONS[:FEW]}  # fmt: skip

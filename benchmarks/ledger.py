@@ -9,16 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from beholder.runtime.energy import WATTS_PER_BUSY_CORE
+from beholder.runtime.files import write_text
 
-RUNS = Path(__file__).parent.parent / "research" / "runs"
+_ROOT = Path(__file__).parent.parent
+RUNS = _ROOT / "research" / "runs"
+
+
+def _git(*words: str) -> str:
+    told = subprocess.run(["git", "-C", _ROOT, *words], capture_output=True, text=True, check=False)
+    return told.stdout.strip()
+
+
+_CHANGED = "-changed" if _git("status", "--porcelain", "--", "src", "benchmarks") else ""
+COMMIT = _git("rev-parse", "--short", "HEAD") + _CHANGED
+"""Of the code that runs, as it was when the process began."""
 
 
 def write_run(name: str, content: Mapping[str, Any]) -> None:
-    """research/runs/NAME.json; what is no JSON is written as text."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    """research/runs/NAME.json, whole or not at all; what is no JSON is written as text."""
     RUNS.mkdir(parents=True, exist_ok=True)
-    told = {**content, "commit": commit.stdout.strip() or None}
-    (RUNS / f"{name}.json").write_text(json.dumps(told, indent=1, default=str) + "\n")
+    told = {**content, "commit": COMMIT or None}
+    write_text(RUNS / f"{name}.json", json.dumps(told, indent=1, default=str) + "\n")
 
 
 def energy(cpu_seconds: float) -> dict[str, Any]:

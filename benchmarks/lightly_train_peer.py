@@ -54,7 +54,7 @@ def learn(asked: dict[str, Any], steps: int, out: Path) -> float:
     num_images, batch = len(list(Path(asked["photos"]).iterdir())), asked["batch"]
     lightly_train.pretrain(
         out=str(out), data=asked["photos"], model=Wrapped(network.train()), method=asked["method"], batch_size=batch,
-        epochs=steps * batch // num_images + 1, num_workers=0, accelerator="cpu", precision="32-true",
+        epochs=steps // (num_images // batch) + 1, num_workers=0, accelerator="cpu", precision="32-true",
         seed=asked["seed"], transform_args=asked["transform"], trainer_args={"max_steps": steps}, overwrite=True,
     )  # fmt: skip
     return time.process_time() - TIMES[0]
