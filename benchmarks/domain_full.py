@@ -27,6 +27,7 @@ from ledger import RUNS, energy, write_run
 
 from beholder.config import to_json
 from beholder.evaluate.label_curve import Arm, Fold, Predict, label_curve
+from beholder.evaluate.resample import unit_weights
 from beholder.metrics.classification import SCORES
 from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.features import extract_by
@@ -215,6 +216,11 @@ def compare(title: str, name: str, strong: list[Any], last: list[Any], adapted: 
     few = np.mean([redrawn.gain(adapted, one, arms[STRONG], one) for one in FRACTIONS[:FEW]], axis=0)
     point = float((means[name] - means[STRONG])[:FEW].mean())
     yield f"{title:20} difference {point:+.2f} points; 95 % {told(few, 95)}; 99.5 % {told(few, 99.5)}"
+    folds = [
+        100 * np.mean([mean_scores([row], [one])[:FEW, 0] - mean_scores([[base]], [one])[:FEW, 0]])
+        for row, base, one in zip(adapted, strong, plain, strict=True)
+    ]
+    yield f"{title:20} by fold " + " ".join(f"{one:+.2f}" for one in folds)
     for title_of, arm, rival in (("adapted", name, STRONG), ("adapted", name, LAST), (STRONG, STRONG, LAST)):
         caught_up = redrawn.gain(arms[arm], FRACTIONS[FEW - 1], arms[rival], 1.0)
         point = float(means[arm][FEW - 1] - means[rival][FEW])
@@ -233,7 +239,8 @@ class Redrawn:
     @classmethod
     def of(cls, strong: list[Any], num_seeds: int) -> Redrawn:
         generator = np.random.default_rng(0)
-        weights = [drawn_groups(one["groups"], generator) for one in strong]
+        units = [np.unique(one["groups"], return_inverse=True)[1] for one in strong]
+        weights = [unit_weights(int(unit.max()) + 1, NUM_DRAWS, fold)[:, unit] for fold, unit in enumerate(units)]
         pairs = [
             (generator.integers(0, num_seeds, (NUM_DRAWS, num_seeds)),
              generator.integers(0, NUM_LABEL_SEEDS, (NUM_DRAWS, NUM_LABEL_SEEDS)))
@@ -277,13 +284,6 @@ def mean_scores(adapted: list[list[Any]], weights: list[np.ndarray]) -> np.ndarr
 
 def score(predictions: Any, fraction: float, seed: int, weights: np.ndarray) -> np.ndarray:
     return SCORES["auc"](predictions[f"{fraction:g} {seed}"].astype(np.float32), predictions["labels"], weights)
-
-
-def drawn_groups(groups: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Weights of a fold's images under redrawn groups, R t."""
-    _, unit = np.unique(groups, return_inverse=True)
-    count = int(unit.max()) + 1
-    return generator.multinomial(count, np.full(count, 1 / count), NUM_DRAWS).astype(float)[:, unit]
 
 
 def drawn_mean(values: np.ndarray, seeds: np.ndarray, label_seeds: np.ndarray) -> np.ndarray:
