@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
@@ -44,13 +45,14 @@ def titled(sheet: UInt8[np.ndarray, "H W 3"], title: str) -> UInt8[np.ndarray, "
     """The sheet under a line of small letters, which is cut where it is longer."""
     strip = Image.new("RGB", (sheet.shape[1], _TITLE_HEIGHT), "white")
     font = ImageFont.load_default()
-    ImageDraw.Draw(strip).text((2, 2), known_letters(title, font), fill="black", font=font)
+    ImageDraw.Draw(strip).text((2, 2), known_letters(title), fill="black", font=font)
     return np.concatenate([np.asarray(strip), sheet])
 
 
-def known_letters(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """Without letters that the font, a plain bitmap where FreeType is absent, cannot write at all."""
-    return text if isinstance(font, ImageFont.FreeTypeFont) else text.encode("latin-1", "replace").decode("latin-1")
+def known_letters(text: str) -> str:
+    """In letters that Pillow's own font has, which are ASCII: without accents, and "?" for what is left then."""
+    apart = unicodedata.normalize("NFKD", text)
+    return "".join(one for one in apart if not unicodedata.combining(one)).encode("ascii", "replace").decode("ascii")
 
 
 def as_png(pixels: np.ndarray) -> bytes:

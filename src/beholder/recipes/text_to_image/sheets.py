@@ -26,5 +26,5 @@ def captioned_sheet(
     for number, text in enumerate(texts):
         top = round(number * len(pictures) / len(texts)) + _MARGIN
         for line, part in enumerate(textwrap.wrap(text, _LETTERS)[: max(1, len(pictures) // len(texts) // _LINE)]):
-            pen.text((_MARGIN, top + line * _LINE), known_letters(part, font), fill="black", font=font)
+            pen.text((_MARGIN, top + line * _LINE), known_letters(part), fill="black", font=font)
     return np.concatenate([np.asarray(column), pictures], axis=1)
