@@ -72,10 +72,8 @@ def run(asked: argparse.Namespace) -> None:
 
 def plot(asked: argparse.Namespace) -> None:
     """A line for each run, and two pictures: over minutes with all images, and over images with five minutes."""
-    runs = [
-        json.loads(path.read_text())
-        for path in sorted(RUNS.glob(f"trend-{asked.set}-{asked.variant}-*-{asked.fold}-*.json"))
-    ]
+    files = sorted(RUNS.glob(f"trend-{asked.set}-{asked.variant}-*.json"))
+    runs = [one for one in (json.loads(path.read_text()) for path in files) if one["fold"] == asked.fold]
     strong = generic_scores(asked)
     for one in runs:
         gains = " ".join(f"{100 * float(key):g} % {value:+.2f}" for key, value in gain(one, strong).items())

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
-from beholder.data.decode import Limits, Unreadable, decode, image_extensions, read_picture
+from beholder.data.decode import Limits, Unreadable, decode, image_extensions, may_pass, read_picture
 from beholder.data.tones import integers_to_bytes, stretch_to_bytes, to_rgb
 from beholder.types import Sample
 
@@ -214,3 +214,20 @@ def test_many_threads_read_what_one_reads():
 def test_extensions_are_those_of_pictures():
     assert {".png", ".jpg", ".jpeg", ".tif", ".webp", ".dcm", ".bmp"} <= image_extensions()
     assert not {".eps", ".pdf", ".txt", ".csv", ".mpg", ".h5", ""} & image_extensions()
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("permission denied", True),
+        ("cannot be read: permission denied", True),  # as it was said before
+        ("input/output error", True),
+        ("needs more memory than there is", True),
+        ("DICOM needs pydicom; pip install 'beholder[medical]'", True),
+        ("damaged (decoder jpeg2k not available)", True),
+        ("truncated", False),
+        ("not an image (text file?)", False),
+    ],
+)
+def test_what_lies_in_the_file_does_not_pass(reason: str, told: bool) -> None:
+    assert may_pass(reason) is told

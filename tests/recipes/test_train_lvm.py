@@ -237,7 +237,7 @@ class TestARun:
         _, material, _ = sit(tmp_path / "grey", codec, tmp_path / "r", replace(QUICK, tasks=None))
         assert "grey" not in material.tasks and {"plain", "edges", "noise"} <= set(material.tasks)
         assert "grey to colour is no task here: the pictures have no colour" in material.collection.notes
-        with pytest.raises(UserError, match=r"--tasks grey: .* has none \(0 pictures to learn from have colour"):
+        with pytest.raises(UserError, match=r"--tasks grey: .* has none \(no picture to learn from has colour\)"):
             sit(tmp_path / "grey", codec, tmp_path / "r2", replace(QUICK, tasks=("plain", "grey")))
 
     def test_going_on_is_told_from_where_it_stood(

@@ -56,7 +56,8 @@ def generate(
     steps
         Of masked models: in how many looks they draw; 12 if not given.
     reranker
-        What chooses: a model that reads images and texts, as for similarity, or none. The model's own if not given.
+        What chooses: a model that reads images and texts, as for similarity, or none. The model's own if not given,
+        unless it was found to do harm.
     batch_size
         Pictures that are drawn at once; fewer take less memory.
     """

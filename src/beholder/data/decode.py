@@ -64,7 +64,12 @@ _OF_THE_MOMENT = frozenset(os.strerror(code).lower() for code in errno.errorcode
 
 def may_pass(reason: str) -> bool:
     """Whether an `Unreadable` may be over though the file is the same: rights, a disk, memory, a library not there."""
-    return reason in _OF_THE_MOMENT or reason.startswith(("needs ", "DICOM needs "))
+    reason = reason.removeprefix("cannot be read: ")  # as it was said before
+    return (
+        reason in _OF_THE_MOMENT
+        or reason.startswith(("needs ", "DICOM needs "))
+        or any(words in reason for words in ("out of memory", "not available"))
+    )
 
 
 @dataclass(frozen=True)

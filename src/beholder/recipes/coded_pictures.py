@@ -166,14 +166,14 @@ def _hold_out(
 
 
 def _what_it_knows(is_known: Bool[np.ndarray, " n"], is_held_out: Bool[np.ndarray, " n"], is_told: bool) -> str:
-    num_known, num_held = int(is_known.sum()), f"{int(is_held_out.sum()):,}"
+    num_known, num_held = int(is_known.sum()), int(is_held_out.sum())
     if not is_told:
         return "the tokenizer does not tell which pictures it has learned from: it may know some that are held out"
     if not num_known:
-        return f"the tokenizer has seen none of these {len(is_known):,} pictures; {num_held} are held out"
+        return f"the tokenizer has seen none of these {len(is_known):,} pictures; {num_held:,} held out"
     return (
         f"the tokenizer has learned from {num_known:,} of these {len(is_known):,} pictures; "
-        f"the {num_held} that are held out are others"
+        f"held out: {counted(num_held, 'other')}"
     )
 
 
@@ -236,7 +236,11 @@ def encode_once(
         for array in (*codes.values(), *squares.values()):
             array.flush()
         write_json(mark, asked)
-    assert read_json(mark) == asked
+    if read_json(mark) != asked:
+        raise UserError(
+            f"{sitting.run.path} was begun by another version of beholder, which made other codes of these pictures; "
+            "choose another --out, or finish it with that version."
+        )
     tables = {name: np.load(folder / f"codes-{name}.npy", mmap_mode="r") for name in names}
     return CodeTables(tables, {name: np.load(folder / f"squares-{name}.npy", mmap_mode="r") for name in names})
 

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from beholder.runtime.files import told_kindly, write_whole
 
+_PLAINER = str.maketrans("‘’‚“”„–—−ß", "'''\"\"\"---s")
 _GAP, _WIDE_GAP, _LEAST_SIDE, _TITLE_HEIGHT = 3, 14, 72, 16
 
 
@@ -50,8 +51,9 @@ def titled(sheet: UInt8[np.ndarray, "H W 3"], title: str) -> UInt8[np.ndarray, "
 
 
 def known_letters(text: str) -> str:
-    """In letters that Pillow's own font has, which are ASCII: without accents, and "?" for what is left then."""
-    apart = unicodedata.normalize("NFKD", text)
+    """In letters that Pillow's own font surely has, those of ASCII: without accents, with plain quotation marks and
+    dashes, and "?" for what is left then."""
+    apart = unicodedata.normalize("NFKD", text.translate(_PLAINER))
     return "".join(one for one in apart if not unicodedata.combining(one)).encode("ascii", "replace").decode("ascii")
 
 

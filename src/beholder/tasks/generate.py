@@ -116,7 +116,7 @@ def generate(
     draw, notes = _open(part, prompt, label, config, device)
     space, told = open_reranker(reranker, part, device) if wished is not None else (None, "nothing to rerank by")
     if keep is not None and space is None and keep < count:
-        raise UserError(f"--keep {keep}: there is no reranker to choose by ({told}); leave --keep out.")
+        raise UserError(f"--keep {keep}: nothing chooses among them ({told}); leave --keep out.")
     num_drawn = count if keep is not None or space is None else _CANDIDATES * count
     pictures = draw(num_drawn, seed, batch_size)
     scores = None

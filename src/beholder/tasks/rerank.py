@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -16,8 +17,6 @@ from beholder.types import UserError
 
 RERANKER = "reranker"
 """Folder of a model's own one, within its folder."""
-HARMS = "harms"
-"""What a model's facts call it that its own one chose worse than chance when the run was judged."""
 NO_RERANKER = "none"
 
 
@@ -32,8 +31,8 @@ def open_reranker(name: str | None, part: Part, device: Device) -> tuple[SharedS
         return None, "not reranked"
     if name is not None:
         return open_space(load(name), device), f"reranked by {name}"
-    if own.is_dir() and (part.facts.get(RERANKER) or {}).get(HARMS):
-        return None, f"not reranked, because its own reranker chose worse than chance ({own} asks it all the same)"
+    if own.is_dir() and harms(part.facts.get("judged")):
+        return None, "not reranked, because its own reranker chose worse than taking the first (--reranker may name it)"
     if own.is_dir():
         return open_space(load(own), device), "reranked by the model's own reranker"
     try:
@@ -47,6 +46,15 @@ def open_reranker(name: str | None, part: Part, device: Device) -> tuple[SharedS
         f"reranked by {DEFAULT_PAIRS}, because the model has no reranker of its own (it looks with the same network as "
         "the tokenizer's loss)"
     )
+
+
+def harms(judged: Any) -> bool:
+    """Whether choosing was surely worse than taking the first, by a scorer that can tell; `judged` as a run of text to
+    image tells it."""
+    if not isinstance(judged, Mapping) or "reranking" not in judged:
+        return False
+    ends = judged["reranking"]["interval"]
+    return bool(judged["scorer"]["separates"]) and ends is not None and ends[1] < 0
 
 
 def rank_pictures(

@@ -85,18 +85,19 @@ def _tasks(
     num_masked = int(np.isin(known, list(collection.masks)).sum())
     num_coloured = int((~collection.is_grey[known]).sum())
     has = {
-        "masks": num_masked >= FEWEST, "classes": bool(classes), "frames": bool(frames), "grey": num_coloured >= FEWEST,
+        "masks": num_masked >= FEWEST, "classes": bool(classes), "frames": bool(frames), "grey": num_coloured > 0,
     }  # fmt: skip
     rules = {
         "masks": f"{num_masked} pictures to learn from have a mask and at least {FEWEST} must; {WHERE}",
         "classes": f"two classes of at least {settings.num_pictures} pictures are needed; sort them into folders",
-        "grey": f"{num_coloured} pictures to learn from have colour and at least {FEWEST} must",
+        "grey": "no picture to learn from has colour",
         "frames": f"no {settings.num_pictures} pictures have names that differ by a number only, in order",
     }
     asked = settings.tasks
-    for name in (*(asked or ()), *settings.leave_out):
-        if not has.get(name, True):
-            raise UserError(f"--tasks {name}: {data} has none ({rules[name]}).")
+    for option, names in (("--tasks", asked or ()), ("--leave-out", settings.leave_out)):
+        for name in names:
+            if not has.get(name, True):
+                raise UserError(f"{option} {name}: {data} has none ({rules[name]}).")
     chosen = asked if asked is not None else tuple(name for name in (*USUAL, "masks", "classes") if has.get(name, True))
     learned = tuple(name for name in chosen if name not in settings.leave_out)
     if not learned:

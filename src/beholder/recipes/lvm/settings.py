@@ -32,7 +32,8 @@ class LVMTraining:
 
     size: Size = "tiny"
     tasks: tuple[str, ...] | None = None
-    """None: the usual ones, with masks and classes where the data have them."""
+    """None: the usual ones as far as the data serve them (grey needs colour), with masks and classes where they have
+    some."""
     leave_out: tuple[str, ...] = ()
     """Tasks that are judged and never learned."""
     budget: str = "12m"

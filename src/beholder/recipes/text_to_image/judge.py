@@ -22,6 +22,7 @@ from beholder.recipes.text_to_image.scorer import NAME, Scorer, own_less_others,
 from beholder.recipes.text_to_image.settings import TextToImageTraining
 from beholder.runtime.seed import derive, numpy_generator
 from beholder.tasks.captioned_pictures import USUAL, CaptionedPictures
+from beholder.tasks.rerank import harms
 from beholder.tasks.shared_space import SharedSpace
 
 _LEAST_SPREAD = 0.01
@@ -114,7 +115,7 @@ def judge(
     if sitting.settings.num_candidates == 1 or not sitting.settings.reranker_share:
         del sets["drawn, reranked"]
     rows = {name: _goes_with(scorer, pictures, asked.texts, generator, groups) for name, pictures in sets.items()}
-    return {
+    told: dict[str, Any] = {
         "scorer": {
             "name": NAME,
             "checked": scorer.checked,
@@ -126,8 +127,12 @@ def judge(
         "rows": rows,
         "reranking": _gain_of_reranking(scorer, asked, generator, groups),
         "nats": _nats(material, tables, drawer, asked, generator),
-        "copies": _copies(material, painted, asked),
-        "sets": _sets(material, painted, asked, generator),
+    }
+    given = asked.drawn[:, 0] if harms(told) else asked.chosen  # what a user gets
+    return {
+        **told,
+        "copies": _copies(material, painted, asked, given),
+        "sets": _sets(material, painted, asked, given, generator),
     }
 
 
@@ -186,12 +191,14 @@ def exchanged(texts: Sequence[str]) -> list[str]:
     return [texts[(at + step) % count] for at, step in enumerate(shifts)]
 
 
-def _copies(material: Material, painted: UInt8[np.ndarray, "n S S 3"], asked: Asked) -> dict[str, Any]:
+def _copies(
+    material: Material, painted: UInt8[np.ndarray, "n S S 3"], asked: Asked, given: UInt8[np.ndarray, "q S S 3"]
+) -> dict[str, Any]:
     """How like its nearest training picture each drawn one is, beside the same of true held-out ones."""
     known = painted[material.places(False)]
-    _, drawn = nearest_of(asked.chosen, known)
+    _, drawn = nearest_of(given, known)
     _, true = nearest_of(painted[asked.places], known)
-    pairs = likeness(asked.chosen, asked.chosen)
+    pairs = likeness(given, given)
     apart = pairs[~np.eye(len(pairs), dtype=bool)]
     return {
         "limit": _COPY,
@@ -204,8 +211,9 @@ def _copies(material: Material, painted: UInt8[np.ndarray, "n S S 3"], asked: As
 
 
 def _sets(
-    material: Material, painted: UInt8[np.ndarray, "n S S 3"], asked: Asked, generator: np.random.Generator
-) -> dict[str, Any] | None:
+    material: Material, painted: UInt8[np.ndarray, "n S S 3"], asked: Asked, given: UInt8[np.ndarray, "q S S 3"],
+    generator: np.random.Generator,
+) -> dict[str, Any] | None:  # fmt: skip
     """Precision and recall of what is drawn beside those of as many learned pictures, which are the best to be hoped
     for; None where there are too few."""
     true, known = painted[asked.places], material.places(False)
@@ -215,7 +223,7 @@ def _sets(
     others = painted[np.sort(generator.choice(known, count, replace=False))]
     seen = _filtered(true)
     mean, spread = seen.mean(0), np.maximum(seen.std(0), _LEAST_SPREAD)
-    of_true, of_drawn, of_others = ((_filtered(one) - mean) / spread for one in (true, asked.chosen, others))
+    of_true, of_drawn, of_others = ((_filtered(one) - mean) / spread for one in (true, given, others))
     drawn, best = coverage(of_true, of_drawn), coverage(of_true, of_others)
     return {
         "features": f"{NUM_FEATURES} responses of fixed filters, in units of their spread over the true pictures",

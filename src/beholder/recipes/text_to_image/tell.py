@@ -27,7 +27,7 @@ from beholder.runtime.energy import Cost
 from beholder.runtime.files import told_kindly
 from beholder.runtime.log import energy
 from beholder.tasks.provenance import describe_origin, encode_picture
-from beholder.tasks.rerank import HARMS, RERANKER
+from beholder.tasks.rerank import RERANKER, harms
 from beholder.tasks.shared_space import SharedSpace
 from beholder.train.pace import Timed
 from beholder.version import VERSION
@@ -86,7 +86,7 @@ def tell(sitting: Sitting[TextToImageTraining], asked: Mapping[str, Any], done: 
             "pairs": done.story["pairs"],
             **course(run, done.story, "Nats a code", CONFUSION),
         },
-        "reranker": {**done.reranker[1], HARMS: _harms(done.judged)} if done.reranker else None,
+        "reranker": {**done.reranker[1], "harms": harms(done.judged)} if done.reranker else None,
         "gallery": gallery,
         "cost": costs_of(run, {"training": done.timed.seconds}),
         "wall_seconds": total.seconds,
@@ -110,12 +110,6 @@ def tell(sitting: Sitting[TextToImageTraining], asked: Mapping[str, Any], done: 
         write_drawing_report(results, album, run.path / "report.html")
     end_run(run, log, results, headline(results))
     return results
-
-
-def _harms(judged: Mapping[str, Any]) -> bool:
-    """Whether choosing was surely worse than taking the first."""
-    ends = judged["reranking"]["interval"]
-    return ends is not None and ends[1] < 0
 
 
 def command(sitting: Sitting[TextToImageTraining], asked: Mapping[str, Any]) -> str:
@@ -165,7 +159,7 @@ def _card(results: Mapping[str, Any], done: Finished) -> str:
     training, copies = results["training"], results["judged"]["copies"]
     reranker = (
         f"reranker/ holds a model of images and texts ({done.reranker[1]['parameters']:,} parameters) that was trained "
-        f"on the same pairs and {_CHOOSES[results['reranker'][HARMS]]}; it has the form of CLIP on the Hugging Face "
+        f"on the same pairs and {_CHOOSES[results['reranker']['harms']]}; it has the form of CLIP on the Hugging Face "
         "hub.\n\n"
         if done.reranker
         else ""
