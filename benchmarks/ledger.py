@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ RUNS = _ROOT / "research" / "runs"
 
 
 def _git(*words: str) -> str:
+    if shutil.which("git") is None:
+        return ""
     told = subprocess.run(["git", "-C", _ROOT, *words], capture_output=True, text=True, check=False)
     return told.stdout.strip()
 
