@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +91,19 @@ def replicas() -> list[int]:
     return sorted(found)
 
 
+def wait_for(count: int, without: Sequence[int] = (), seconds: float = 90.0) -> list[int]:
+    """The replicas, as soon as there are so many beside those."""
+    give_up = time.monotonic() + seconds
+    while len(set(replicas()) - set(without)) < count and time.monotonic() < give_up:
+        time.sleep(0.2)
+    return replicas()
+
+
 def test_a_replica_that_is_killed_takes_no_answer_along(server: tuple[str, subprocess.Popen[str]]) -> None:
     url, process = server
     expected = [classify(url, number) for number in range(len(URLS))]
     assert all(isinstance(one, dict) for one in expected)
-    before = replicas()
+    before = wait_for(2)  # the first that is there answers already
     assert len(before) == 2
     said: list[tuple[int, dict[str, Any] | int]] = []
     is_over = threading.Event()
@@ -109,9 +117,7 @@ def test_a_replica_that_is_killed_takes_no_answer_along(server: tuple[str, subpr
         one.start()
     time.sleep(1.0)
     os.kill(before[0], signal.SIGKILL)
-    give_up = time.monotonic() + 90
-    while len(set(replicas()) - {before[0]}) < 2 and time.monotonic() < give_up:
-        time.sleep(0.2)
+    wait_for(2, without=before[:1])
     time.sleep(2.0)
     is_over.set()
     for one in askers:

@@ -241,7 +241,7 @@ class TestTrouble:
             return real(name, *rest, **more)
 
         monkeypatch.setattr(builtins, "__import__", without)
-        with pytest.raises(Absent, match=r"pip install beholder\[hub\]"):
+        with pytest.raises(Absent, match=r"pip install 'beholder\[hub\]'"):
             read_words(tmp_path, {"model_type": "gpt2"})
 
     def test_a_file_of_sentencepiece(self, tmp_path: Path) -> None:
