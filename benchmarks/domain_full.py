@@ -217,7 +217,7 @@ def compare(title: str, name: str, strong: list[Any], last: list[Any], adapted: 
     point = float((means[name] - means[STRONG])[:FEW].mean())
     yield f"{title:20} difference {point:+.2f} points; 95 % {told(few, 95)}; 99.5 % {told(few, 99.5)}"
     folds = [
-        100 * np.mean([mean_scores([row], [one])[:FEW, 0] - mean_scores([[base]], [one])[:FEW, 0]])
+        100 * (mean_scores([row], [one]) - mean_scores([[base]], [one]))[:FEW].mean()
         for row, base, one in zip(adapted, strong, plain, strict=True)
     ]
     yield f"{title:20} by fold " + " ".join(f"{one:+.2f}" for one in folds)

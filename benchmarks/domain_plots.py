@@ -74,8 +74,9 @@ def chart(lines: Sequence[Line], title: str, write, level: Level | None = None) 
 
 
 def standalone(charts: Sequence[str], width: int, height: int) -> str:
-    """One picture with its own style, of charts of a size from left to right."""
-    style = resources.files("beholder.evaluate").joinpath("report.css").read_text(encoding="utf-8")
+    """One picture of charts of a size from left to right, with what a report's style says of colours and charts."""
+    whole = resources.files("beholder.evaluate").joinpath("report.css").read_text(encoding="utf-8")
+    style = whole.partition("* { box-sizing")[0] + whole.partition("/* charts */")[2].partition("/* tables */")[0]
     placed = "".join(
         one.replace("<svg", f'<svg x="{number * width}" width="{width}" height="{height}"', 1)
         for number, one in enumerate(charts)

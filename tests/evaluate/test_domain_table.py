@@ -29,7 +29,7 @@ def full() -> Iterator[ModuleType]:
             del sys.modules[name]
 
 
-def pieces(seed: int, skill: float, label_noise: float = 0.0) -> Pieces:
+def pieces(seed: int, skill: float) -> Pieces:
     """A fold each: 40 groups of 3 images; scores tell the two classes apart by `skill`, groups err together."""
     found = []
     for fold in range(NUM_FOLDS):
@@ -40,7 +40,7 @@ def pieces(seed: int, skill: float, label_noise: float = 0.0) -> Pieces:
         for fraction in FRACTIONS:
             for number in range(1 if fraction == 1 else NUM_LABEL_SEEDS):
                 noise = own.normal(size=40)[groups] + 0.5 * own.normal(size=120)
-                told = skill * (labels - 0.5) + noise + label_noise * own.normal()
+                told = skill * (labels - 0.5) + noise
                 first = 1 / (1 + np.exp(-told))
                 piece[f"{fraction:g} {number}"] = np.stack([1 - first, first], 1).astype(np.float16)
         found.append(piece)

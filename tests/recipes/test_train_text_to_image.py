@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawings import COLOURS, SIDE, colour_of, save_colour_codec, write_drawings
+from drawings import COLOURS, SIDE, colour_of, draw_block, save_colour_codec, write_drawings
 from PIL import Image
 
 import beholder
@@ -22,10 +23,10 @@ from beholder.pretrained.part_folder import Part, load_part
 from beholder.recipes.coded_pictures import PLAIN, CodeTables, encode_once, look_plainly
 from beholder.recipes.sitting import Sitting
 from beholder.recipes.text_to_image import train_text_to_image
-from beholder.recipes.text_to_image.judge import ask, exchanged, looked_at
+from beholder.recipes.text_to_image.judge import Asked, _gain_of_reranking, ask, exchanged, looked_at
 from beholder.recipes.text_to_image.material import Material, gather
 from beholder.recipes.text_to_image.reranker import build_reranker
-from beholder.recipes.text_to_image.scorer import fit_scorer, own_less_others, preferred
+from beholder.recipes.text_to_image.scorer import Scorer, fit_scorer, own_less_others, preferred
 from beholder.recipes.text_to_image.settings import TextToImageTraining
 from beholder.recipes.text_to_image.stream import CaptionedStream, SeenPairs
 from beholder.runtime.device import pick_device
@@ -219,7 +220,11 @@ class TestARun:
         self, finished: tuple[Path, dict[str, Any], TextToImageTraining]
     ) -> None:
         _, results, _ = finished
-        helps, harms = ({**results, "reranker": {"steps": 20, "harms": harms}} for harms in (False, True))
+        judged = results["judged"]
+        helps, harms = (
+            {**results, "judged": {**judged, "reranking": {**judged["reranking"], "harms": harms}}}
+            for harms in (False, True)
+        )
         assert "drawn and reranked" in headline(helps)
         share = results["judged"]["rows"]["drawn"]["preferred"]["value"]
         assert headline(harms).startswith(
@@ -381,3 +386,28 @@ def test_a_model_of_seconds_draws_the_colour_that_the_caption_says(form: Any, co
     right = np.mean([colour_of(picture) == colour for picture, colour in zip(drawn, asked, strict=True)])
     assert right > 0.7  # by chance a third
     assert told["judged"]["nats"]["gain_over_others"]["interval"][0] > 0
+
+
+@pytest.mark.parametrize(("separates", "told"), [(True, True), (False, False)])
+def test_a_reranker_that_takes_the_wrong_ones_is_found_to_harm_by_a_scorer_that_can_tell(
+    separates: bool, told: bool
+) -> None:
+    texts = tuple(f"a {name} block" for name in list(COLOURS) * 4)
+    right = np.stack([draw_block(text.split()[1], np.random.default_rng(7)) for text in texts])
+    drawn = np.stack([right, np.roll(right, 1, axis=0)], axis=1)
+    rows = np.arange(len(texts))
+    asked = Asked(rows, texts, drawn, right, np.ones_like(rows), rows)
+
+    class Colours(Scorer):
+        """Sees colours as well as a scorer can."""
+
+        def __init__(self) -> None:
+            pass
+
+        def scores(self, pictures: np.ndarray, texts: Sequence[str]) -> np.ndarray:
+            return np.array([[float(colour_of(one) in text) for text in texts] for one in pictures])
+
+    found = _gain_of_reranking(Colours(), asked, separates, np.random.default_rng(0), rows)
+    assert found["interval"][1] < 0 and found["harms"] is told
+    helps = replace(asked, drawn=drawn[:, ::-1])
+    assert not _gain_of_reranking(Colours(), helps, True, np.random.default_rng(0), rows)["harms"]

@@ -23,7 +23,6 @@ from beholder.recipes.text_to_image.reranker import build_reranker, pixels_of, s
 from beholder.tasks.captioned_pictures import CaptionedPictures, open_captioned
 from beholder.tasks.generate import DrawingConfig, generate
 from beholder.tasks.provenance import read_origin
-from beholder.tasks.rerank import harms
 from beholder.tasks.shared_space import SharedSpace
 from beholder.tokenizers.captions import as_words
 from beholder.types import UserError
@@ -78,14 +77,13 @@ class TestGenerate:
         assert "8 drawn, reranked by the model's own reranker" in found.notes
 
     def test_a_reranker_that_was_found_to_do_harm_is_not_asked_unless_it_is_named(self, part: Part) -> None:
-        judged = {"reranking": {"interval": [-0.2, -0.01]}, "scorer": {"separates": True}}
-        harmed = replace(part, facts={**part.facts, "judged": judged})
+        harmed = replace(part, facts={**part.facts, "judged": {"reranking": {"harms": True}}})
         found = generate(harmed, "a red block", count=2, device=CPU)
         plain = generate(part, "a red block", count=2, reranker="none", device=CPU)
         for one, other in zip(found.pictures, plain.pictures, strict=True):
             assert one.score is None and np.array_equal(one.picture, other.picture)
         (note,) = (note for note in found.notes if "drawn" in note)
-        assert note.startswith("2 drawn, not reranked, because its own reranker chose worse than taking the first")
+        assert note.startswith("2 drawn, not reranked, since its own reranker chose worse than the first")
         named = generate(harmed, "a red block", count=2, reranker=str(part.source / "reranker"), device=CPU)
         assert all(one.score is not None for one in named.pictures)
 
@@ -216,14 +214,3 @@ class TestTheVerb:
     def test_a_tokenizer_draws_nothing(self, part: Part, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["generate", "red", "--model", str(part.source / "codec"), "--out", str(tmp_path / "o")]) == 2
         assert "'codec'" in capsys.readouterr().err and not (tmp_path / "o").exists()
-
-
-@pytest.mark.parametrize(
-    ("interval", "separates", "told"),
-    [([-0.2, -0.01], True, True), ([-0.2, 0.0], True, False), ([-0.2, -0.01], False, False), (None, True, False)],
-)
-def test_a_reranker_harms_where_a_scorer_that_can_tell_is_sure_of_it(
-    interval: list[float] | None, separates: bool, told: bool
-) -> None:
-    assert harms({"reranking": {"interval": interval}, "scorer": {"separates": separates}}) is told
-    assert not harms(None) and not harms({})

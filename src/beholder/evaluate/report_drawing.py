@@ -101,7 +101,7 @@ def _rows(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def _last(results: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     """What a user gets: reranked, where there is a reranker that does no harm."""
-    harms = bool(dig(results, "reranker", "harms"))
+    harms = bool(dig(results, "judged", "reranking", "harms"))
     drawn = [
         (name, row)
         for name, row in _rows(results).items()
@@ -175,7 +175,7 @@ def _scores_section(results: Mapping[str, Any]) -> Section | None:
         number(results, "judged", "reranking", "value"),
         interval(results, "judged", "reranking", "interval"),
     )
-    left_out = "; `generate` does not ask it" if dig(results, "reranker", "harms") else ""
+    left_out = "; `generate` does not ask it" if dig(results, "judged", "reranking", "harms") else ""
     gain = (
         note(prose(f"Choosing by the reranker instead of taking the first: {reranked:+.1%} ({ends[0]:+.1%} to "
                    f"{ends[1]:+.1%}) in captions preferred{left_out}."))

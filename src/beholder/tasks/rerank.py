@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -31,9 +30,9 @@ def open_reranker(name: str | None, part: Part, device: Device) -> tuple[SharedS
         return None, "not reranked"
     if name is not None:
         return open_space(load(name), device), f"reranked by {name}"
-    if own.is_dir() and harms(part.facts.get("judged")):
-        return None, "not reranked, because its own reranker chose worse than taking the first (--reranker may name it)"
     if own.is_dir():
+        if part.facts.get("judged", {}).get("reranking", {}).get("harms"):
+            return None, "not reranked, since its own reranker chose worse than the first (--reranker may name it)"
         return open_space(load(own), device), "reranked by the model's own reranker"
     try:
         space = open_space(load(DEFAULT_PAIRS), device)
@@ -46,15 +45,6 @@ def open_reranker(name: str | None, part: Part, device: Device) -> tuple[SharedS
         f"reranked by {DEFAULT_PAIRS}, because the model has no reranker of its own (it looks with the same network as "
         "the tokenizer's loss)"
     )
-
-
-def harms(judged: Any) -> bool:
-    """Whether choosing was surely worse than taking the first, by a scorer that can tell; `judged` as a run of text to
-    image tells it."""
-    if not isinstance(judged, Mapping) or "reranking" not in judged:
-        return False
-    ends = judged["reranking"]["interval"]
-    return bool(judged["scorer"]["separates"]) and ends is not None and ends[1] < 0
 
 
 def rank_pictures(

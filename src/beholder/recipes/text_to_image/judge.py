@@ -22,7 +22,6 @@ from beholder.recipes.text_to_image.scorer import NAME, Scorer, own_less_others,
 from beholder.recipes.text_to_image.settings import TextToImageTraining
 from beholder.runtime.seed import derive, numpy_generator
 from beholder.tasks.captioned_pictures import USUAL, CaptionedPictures
-from beholder.tasks.rerank import harms
 from beholder.tasks.shared_space import SharedSpace
 
 _LEAST_SPREAD = 0.01
@@ -115,22 +114,17 @@ def judge(
     if sitting.settings.num_candidates == 1 or not sitting.settings.reranker_share:
         del sets["drawn, reranked"]
     rows = {name: _goes_with(scorer, pictures, asked.texts, generator, groups) for name, pictures in sets.items()}
-    told: dict[str, Any] = {
-        "scorer": {
-            "name": NAME,
-            "checked": scorer.checked,
-            "separates": (rows["true pictures"]["gain"]["interval"] or [0.0])[0] > 0,
-        },
+    separates = (rows["true pictures"]["gain"]["interval"] or [0.0])[0] > 0
+    reranking = _gain_of_reranking(scorer, asked, separates, generator, groups)
+    given = asked.drawn[:, 0] if reranking["harms"] else asked.chosen  # what a user gets
+    return {
+        "scorer": {"name": NAME, "checked": scorer.checked, "separates": separates},
         "num_captions": len(asked.texts),
         "guidance": sitting.settings.guidance,
         "num_candidates": sitting.settings.num_candidates,
         "rows": rows,
-        "reranking": _gain_of_reranking(scorer, asked, generator, groups),
+        "reranking": reranking,
         "nats": _nats(material, tables, drawer, asked, generator),
-    }
-    given = asked.drawn[:, 0] if harms(told) else asked.chosen  # what a user gets
-    return {
-        **told,
         "copies": _copies(material, painted, asked, given),
         "sets": _sets(material, painted, asked, given, generator),
     }
@@ -155,13 +149,15 @@ def _goes_with(
 
 
 def _gain_of_reranking(
-    scorer: Scorer, asked: Asked, generator: np.random.Generator, groups: Int[np.ndarray, " q"]
+    scorer: Scorer, asked: Asked, separates: bool, generator: np.random.Generator, groups: Int[np.ndarray, " q"]
 ) -> dict[str, Any]:
-    """What choosing is worth beside taking the first, caption by caption."""
+    """What choosing is worth beside taking the first, caption by caption; and whether it surely harms, which only a
+    scorer that `separates` true pictures can tell."""
     first, chosen = (
         preferred(scorer.scores(pictures, asked.texts), asked.texts) for pictures in (asked.drawn[:, 0], asked.chosen)
     )
-    return _told(chosen - first, generator, groups)
+    told = _told(chosen - first, generator, groups)
+    return {**told, "harms": separates and told["interval"] is not None and told["interval"][1] < 0}
 
 
 def _nats(

@@ -27,7 +27,7 @@ from beholder.runtime.energy import Cost
 from beholder.runtime.files import told_kindly
 from beholder.runtime.log import energy
 from beholder.tasks.provenance import describe_origin, encode_picture
-from beholder.tasks.rerank import RERANKER, harms
+from beholder.tasks.rerank import RERANKER
 from beholder.tasks.shared_space import SharedSpace
 from beholder.train.pace import Timed
 from beholder.version import VERSION
@@ -86,7 +86,7 @@ def tell(sitting: Sitting[TextToImageTraining], asked: Mapping[str, Any], done: 
             "pairs": done.story["pairs"],
             **course(run, done.story, "Nats a code", CONFUSION),
         },
-        "reranker": {**done.reranker[1], "harms": harms(done.judged)} if done.reranker else None,
+        "reranker": dict(done.reranker[1]) if done.reranker else None,
         "gallery": gallery,
         "cost": costs_of(run, {"training": done.timed.seconds}),
         "wall_seconds": total.seconds,
@@ -157,10 +157,10 @@ def _card(results: Mapping[str, Any], done: Finished) -> str:
         for name, row in results["judged"]["rows"].items()
     ]
     training, copies = results["training"], results["judged"]["copies"]
+    chooses = _CHOOSES[results["judged"]["reranking"]["harms"]]
     reranker = (
         f"reranker/ holds a model of images and texts ({done.reranker[1]['parameters']:,} parameters) that was trained "
-        f"on the same pairs and {_CHOOSES[results['reranker']['harms']]}; it has the form of CLIP on the Hugging Face "
-        "hub.\n\n"
+        f"on the same pairs and {chooses}; it has the form of CLIP on the Hugging Face hub.\n\n"
         if done.reranker
         else ""
     )

@@ -103,8 +103,8 @@ def _training(sitting: Sitting, learned: Learned, pictures: Pictures) -> dict[st
     cost = sitting.run.costs().get("training")
     probes = learned.story["probes"]
     seen = [f"pixels and features of EfficientNet-Lite0, {BATCH_SIZE} pictures a step"]
-    count = num_watched(len(pictures.held_out))
     seen += ["an adversary after a third of the steps"] * sitting.config.adversary
+    count = num_watched(len(pictures.held_out))
     return {
         "backbone": _NETWORKS[sitting.codec.kind],
         "objective": f"painting pictures from their codes ({', '.join(seen)})",
