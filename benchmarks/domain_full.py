@@ -1,13 +1,14 @@
 """The full run of research/PROTOCOL.md for candidates that passed the screening, and its table.
 
     python benchmarks/domain_full.py run --set elpv --candidate teacher-pulled --variant teacher-pulled-0.5 --out full
-    python benchmarks/domain_full.py table --out full [--folds 0 --seeds 0]
+    python benchmarks/domain_full.py table [--folds 0 --seeds 0]
 
 Four grouped folds, three pretraining seeds, five label seeds, 5, 10, 25 and 100 % of the labels, `adapt`'s spaces
 (three resolutions, 256 principal components) and readout for all arms. A fold and a seed are a piece: a piece that is
-done leaves its predictions in `--out` and research/runs/full-SET-VARIANT-WAY-FOLD-SEED.json, and is not made again, so
-that the run may be stopped at any time. `table` redraws test groups within folds, pretraining seeds and label seeds
-2,000 times. What was run on some folds and seeds alone is compared there: with others that were run on more, too.
+done leaves its predictions in research/predictions/ and research/runs/full-SET-VARIANT-WAY-FOLD-SEED.json, and is not made
+again, so that the run may be stopped at any time; `--out` holds what it needs on the way. `table` reads the predictions
+and redraws test groups within folds, pretraining seeds and label seeds 2,000 times. What was run on some folds and seeds
+alone is compared there: with others that were run on more, too.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 from domain_candidates import CANDIDATES, Variant
 from domain_sets import NUM_FOLDS, SETS, OpenSet, opened, outer_folds
-from ledger import RUNS, energy, write_run
+from ledger import PREDICTIONS, RUNS, energy, write_run
 
 from beholder.config import to_json
 from beholder.evaluate.label_curve import Arm, Fold, Predict, label_curve
@@ -53,13 +54,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300.0, help="of pretraining, on one thread")
     parser.add_argument("--folds", type=int, nargs="+", default=list(range(NUM_FOLDS)), help="to be run, or told")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(NUM_SEEDS)), help="of pretraining")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, help="a folder for what `run` needs on the way")
     asked = parser.parse_args()
     if asked.what == "table":
-        for row in table(asked.out, asked.folds, asked.seeds):
+        for row in table(PREDICTIONS, asked.folds, asked.seeds):
             print(row)
-    elif not (asked.set and asked.candidate and asked.variant):
-        sys.exit("run needs --set, --candidate and --variant")
+    elif not (asked.set and asked.candidate and asked.variant and asked.out):
+        sys.exit("run needs --set, --candidate, --variant and --out")
     else:
         run_set(asked)
 
@@ -86,21 +87,24 @@ def run_set(asked: argparse.Namespace) -> None:
         for seed in asked.seeds:
             for fold in asked.folds:
                 piece = Piece(asked.candidate, asked.variant, asked.way, fold, seed, asked.seconds)
-                place, name = folder / f"fold-{fold}", f"full-{asked.set}-{asked.variant}-{asked.way}-{fold}-{seed}"
-                if not ((place / f"{piece.name}.npz").exists() and (RUNS / f"{name}.json").exists()):
-                    keep(name, asked.set, piece, make(piece, found, outer_folds(found.domain)[fold], place))
+                place, name = f"fold-{fold}", f"full-{asked.set}-{asked.variant}-{asked.way}-{fold}-{seed}"
+                kept = PREDICTIONS / asked.set / place
+                if not ((kept / f"{piece.name}.npz").exists() and (RUNS / f"{name}.json").exists()):
+                    made = make(piece, found, outer_folds(found.domain)[fold], folder / place, kept)
+                    keep(name, asked.set, piece, made)
 
 
-def make(piece: Piece, found: OpenSet, fold: Fold, place: Path, share: float = 1.0) -> dict[str, Any]:
-    """Predictions of the piece into `place`, with those of the generic arms where they are missing; scores and cost.
+def make(piece: Piece, found: OpenSet, fold: Fold, place: Path, kept: Path, share: float = 1.0) -> dict[str, Any]:
+    """Predictions of the piece into `kept`, with those of the generic arms where they are missing; scores and cost.
     `share` of the images that may be learned from are."""
     blind, features = dataclasses.replace(found.domain, folds=(fold,)), found.features
     learned = blind.training_images(0)
     place.mkdir(exist_ok=True)
-    if not all((place / f"{arm}.npz").exists() for arm in (STRONG, LAST)):
+    kept.mkdir(parents=True, exist_ok=True)
+    if not all((kept / f"{arm}.npz").exists() for arm in (STRONG, LAST)):
         space = fit_space(STRONG, [features], learned, width=WIDTH, seed=0).embedding
-        judge(place / f"{STRONG}.npz", blind, fold, space)
-        judge(place / f"{LAST}.npz", blind, fold, np.asarray(features.summary, np.float32))
+        judge(kept / f"{STRONG}.npz", blind, fold, space)
+        judge(kept / f"{LAST}.npz", blind, fold, np.asarray(features.summary, np.float32))
     own = dataclasses.replace(found.session.config, seed=piece.seed)
     few = fewer(blind, share, piece.seed)
     with RunFolder.open(place / f"{piece.candidate}-{piece.seed}", {**to_json(own), "seconds": piece.seconds}) as run:
@@ -112,7 +116,7 @@ def make(piece: Piece, found: OpenSet, fold: Fold, place: Path, share: float = 1
         )  # fmt: skip
         used = [seen] if piece.way == "instead" else [features, seen]
         space = fit_space(piece.variant, used, learned, width=WIDTH, seed=0).embedding
-        scores = judge(place / f"{piece.name}.npz", blind, fold, space)
+        scores = judge(kept / f"{piece.name}.npz", blind, fold, space)
     return {
         "scores": scores, "pretraining": variant.story, "num_unlabelled": len(few.training_images(0)),
         **energy(variant.story["cpu_seconds"]), "machine": machine(found.session.device),
@@ -189,9 +193,9 @@ def keep(name: str, which: str, piece: Piece, told: dict[str, Any]) -> None:
     print(f"{which:20} {piece.variant} {piece.way}, fold {piece.fold}, seed {piece.seed}: {few:.2f}", flush=True)
 
 
-def table(out: Path, folds: list[int], seeds: list[int]) -> Iterator[str]:
+def table(predictions: Path, folds: list[int], seeds: list[int]) -> Iterator[str]:
     """A line for each set and candidate that is whole: scores by fraction, and the difference with its intervals."""
-    for folder in sorted(path for path in out.iterdir() if path.is_dir()):
+    for folder in sorted(path for path in predictions.iterdir() if path.is_dir()):
         names = {path.name.rpartition("-")[0] for path in folder.glob("fold-*/*-*.npz")}
         for name in sorted(names):
             files = [[folder / f"fold-{fold}" / f"{name}-{seed}.npz" for seed in seeds] for fold in folds]

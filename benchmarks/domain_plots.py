@@ -1,6 +1,6 @@
 """Pictures of the full run of research/PROTOCOL.md, one a set: scores by labels, and the gain with its intervals.
 
-    python benchmarks/domain_plots.py --out full --plots docs [--variant own-class-5e-05-instead] [--seeds 0]
+    python benchmarks/domain_plots.py --plots docs [--variant own-class-5e-05-instead] [--seeds 0]
 
 Left: AUC of the plain generic features, the strong ones and the adapted ones, at the same labels. Right: how far plain
 and adapted ones stand above the strong ones, paired, with 95 % intervals over groups, pretraining and label seeds.
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from domain_full import FRACTIONS, LAST, NUM_SEEDS, STRONG, Redrawn, mean_scores
 from domain_sets import NUM_FOLDS, SETS
+from ledger import PREDICTIONS
 
 from beholder.evaluate.charts import Axes, Level, Line, line_chart
 
@@ -26,13 +27,12 @@ NAMES = {LAST: "plain generic", STRONG: "strong generic"}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--plots", type=Path, required=True, help="a folder")
     parser.add_argument("--variant", default="own-class-5e-05-instead")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(NUM_SEEDS)), help="of pretraining")
     asked = parser.parse_args()
     for name in SETS:
-        folders = [asked.out / name / f"fold-{fold}" for fold in range(NUM_FOLDS)]
+        folders = [PREDICTIONS / name / f"fold-{fold}" for fold in range(NUM_FOLDS)]
         files = [[folder / f"{asked.variant}-{seed}.npz" for seed in asked.seeds] for folder in folders]
         if not all(path.exists() for row in files for path in row):
             print(f"{name}: not whole, no picture")

@@ -2,7 +2,7 @@
 
     python benchmarks/domain_trend.py run --minutes 1.25 5 20 40 --out full [--seeds 0 1]
     python benchmarks/domain_trend.py run --minutes 5 --shares 0.1 0.3 --out full
-    python benchmarks/domain_trend.py plot --out full --plots docs
+    python benchmarks/domain_trend.py plot --plots docs
 
 One fold of one set, the winner of the full run, its readout, labels and test part. A run is a piece as in
 `domain_full.py`: it leaves research/runs/trend-SET-VARIANT-MINUTES-SHARE-FOLD-SEED.json, and is not made again. The
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from domain_candidates import CANDIDATES
 from domain_full import FEW, FRACTIONS, NUM_LABEL_SEEDS, STRONG, Piece, keep, make, score
 from domain_plots import standalone
 from domain_sets import SETS, opened, outer_folds
-from ledger import RUNS
+from ledger import PREDICTIONS, RUNS
 
 from beholder.evaluate.charts import Axes, Level, Line, line_chart
 
@@ -40,10 +41,12 @@ def main() -> None:
     parser.add_argument("--fold", type=int, default=0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, help="a folder for what `run` needs on the way")
     parser.add_argument("--plots", type=Path, help="a folder for the two pictures")
     asked = parser.parse_args()
     if asked.what == "run":
+        if asked.out is None:
+            sys.exit("run needs --out")
         run(asked)
     else:
         plot(asked)
@@ -57,6 +60,7 @@ def run(asked: argparse.Namespace) -> None:
             name = f"trend-{asked.set}-{asked.variant}-{minutes:g}-{share:g}-{asked.fold}-{seed}"
             if (RUNS / f"{name}.json").exists():
                 continue
+            place = folder / f"trend-{minutes:g}-{share:g}-{asked.fold}"
             piece = Piece(asked.candidate, asked.variant, "instead", asked.fold, seed, 60 * minutes)
             keep(
                 name,
@@ -65,7 +69,7 @@ def run(asked: argparse.Namespace) -> None:
                 {
                     "share": share,
                     "minutes": minutes,
-                    **make(piece, found, fold, folder / f"trend-{minutes:g}-{share:g}-{asked.fold}", share),
+                    **make(piece, found, fold, place, place, share),
                 },
             )
 
@@ -87,7 +91,7 @@ def plot(asked: argparse.Namespace) -> None:
 
 def generic_scores(asked: argparse.Namespace) -> dict[str, np.ndarray]:
     """Of the same readout on the generic features, for each draw of labels."""
-    told = np.load(next((asked.out / asked.set).glob(f"trend-*-{asked.fold}/{STRONG}.npz")))
+    told = np.load(PREDICTIONS / asked.set / f"fold-{asked.fold}" / f"{STRONG}.npz")
     every = np.ones((1, len(told["labels"])))
     return {f"{one:g}": np.array([score(told, one, seed, every)[0] for seed in range(NUM_LABEL_SEEDS)])
             for one in FRACTIONS[:FEW]}  # fmt: skip

@@ -1,4 +1,5 @@
-"""research/runs/: a small file for every run of research/PROTOCOL.md, with the commit that made it."""
+"""research/runs/: a small file for every run of research/PROTOCOL.md, with the commit that made it; and
+research/predictions/: what the full run's arms said of every test image, from which its table is drawn again."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from beholder.runtime.files import write_text
 
 _ROOT = Path(__file__).parent.parent
 RUNS = _ROOT / "research" / "runs"
+PREDICTIONS = _ROOT / "research" / "predictions"
 
 
 def _git(*words: str) -> str:
