@@ -5,10 +5,10 @@
 
 Four grouped folds, three pretraining seeds, five label seeds, 5, 10, 25 and 100 % of the labels, `adapt`'s spaces
 (three resolutions, 256 principal components) and readout for all arms. A fold and a seed are a piece: a piece that is
-done leaves its predictions in research/predictions/ and research/runs/full-SET-VARIANT-WAY-FOLD-SEED.json, and is not made
-again, so that the run may be stopped at any time; `--out` holds what it needs on the way. `table` reads the predictions
-and redraws test groups within folds, pretraining seeds and label seeds 2,000 times. What was run on some folds and seeds
-alone is compared there: with others that were run on more, too.
+done leaves its predictions in research/predictions/ and research/runs/full-SET-VARIANT-WAY-FOLD-SEED.json, and is not
+made again, so that the run may be stopped at any time; `--out` holds what it needs on the way. `table` reads the
+predictions and redraws test groups within folds, pretraining seeds and label seeds 2,000 times. What was run on some
+folds and seeds alone is compared there: with others that were run on more, too.
 """
 
 from __future__ import annotations

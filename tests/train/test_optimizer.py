@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import subprocess
+import sys
+
+import pytest
 import torch
 from torch import nn
 
@@ -57,3 +62,49 @@ def test_without_gradients_decay_shrinks_matrices_and_nothing_else() -> None:
     optimizer.step()
     torch.testing.assert_close(layer.weight.detach(), before["weight"] * 0.95)
     assert torch.equal(layer.bias, before["bias"])
+
+
+@pytest.mark.parametrize("is_fused", [True, False])
+def test_steps_are_those_of_torchs_adamw(is_fused: bool) -> None:
+    torch.manual_seed(0)
+    ours = nn.Sequential(nn.Linear(5, 7), nn.LayerNorm(7), nn.Linear(7, 3), nn.Linear(3, 3))
+    theirs = copy.deepcopy(ours)
+    optimizer = build_optimizer(dict(ours.named_parameters()), lr=0.03, weight_decay=0.1)
+    optimizer.is_fused = is_fused
+    matrices, rest = [[one for one in theirs.parameters() if (one.ndim == 2) is wanted] for wanted in (True, False)]
+    peer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}], lr=0.03, betas=(0.9, 0.95),
+        fused=is_fused, foreach=not is_fused,
+    )  # fmt: skip
+    for number in range(5):
+        inputs = torch.randn(4, 5)
+        for model, one in ((ours, optimizer), (theirs, peer)):
+            one.zero_grad()
+            last = model[:3](inputs)  # the last layer has no gradient at first
+            (model[3](last) if number > 2 else last).square().sum().backward()
+            one.step()
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert optimizer.state[a].keys() == peer.state[b].keys()
+        assert all(torch.equal(optimizer.state[a][key], peer.state[b][key]) for key in peer.state[b])
+
+
+def test_a_step_does_not_load_torchs_compiler() -> None:
+    code = """
+import sys
+import torch
+from beholder.runtime.device import pick_device
+from beholder.train.optimizer import build_optimizer, named_parameters
+from beholder.train.step import take_step
+from beholder.types import Losses
+model = torch.nn.Linear(2, 2)
+class Objective(torch.nn.Module):
+    def forward(self, model, batch):
+        return Losses(model(batch["views"][0]).square().sum(), {})
+optimizer = build_optimizer(named_parameters(model, Objective()), lr=0.1, weight_decay=0.1)
+before = model.weight.detach().clone()
+take_step(model, Objective(), optimizer, {"views": torch.ones(1, 3, 2)}, step=0, device=pick_device("cpu", 1))
+assert not torch.equal(before, model.weight)
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from beholder.checkpoint.files import save_tensors
 from beholder.runtime.files import read_json, told_kindly, write_json
 from beholder.train.average import WeightAverage
+from beholder.train.optimizer import AdamW
 from beholder.types import UserError
 
 
@@ -28,7 +29,7 @@ class TrainState:
 
     model: nn.Module
     objective: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: AdamW
     parameters: Mapping[str, nn.Parameter]
     """What the optimizer trains, by name."""
     average: WeightAverage | None = None
@@ -115,14 +116,6 @@ def _walk(state: TrainState) -> list[tuple[str, Tensor]]:
 
 
 def _prepare_moments(state: TrainState) -> None:
-    """Give AdamW's state the tensors that it lacks, as its first step would, so that they can be filled."""
-    for group in state.optimizer.param_groups:
-        for parameter in group["params"]:
-            if state.optimizer.state.get(parameter):
-                continue
-            count_device = parameter.device if group["fused"] else None
-            state.optimizer.state[parameter] = {
-                "step": torch.zeros((), dtype=torch.float32, device=count_device),
-                "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
-                "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
-            }
+    """Give the optimizer's state the tensors that it lacks, as its first step would, so that they can be filled."""
+    for parameter in state.parameters.values():
+        state.optimizer.prepare(parameter)

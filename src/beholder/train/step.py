@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from beholder.runtime.device import Device
+from beholder.train.optimizer import Optimizer
 from beholder.types import Batch, Losses, UserError
 
 
@@ -41,7 +41,7 @@ class StepReport:
 def take_step(
     model: nn.Module,
     objective: Any,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     batch: Batch,
     *,
     step: int,
