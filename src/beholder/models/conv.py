@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
+from beholder.models.conv_steps import convolve, relu6_
 from beholder.types import Outputs
 
 
@@ -94,23 +93,38 @@ class ConvNorm(nn.Module):
         return self._filter(x)
 
     def _filter(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F h w"]:
-        before, after = self.padding
-        if before == after:
-            x = F.conv2d(x, self.conv.weight, self.conv.bias, self.conv.stride, before, 1, self.conv.groups)
-        else:
-            x = self.conv(F.pad(x, (before, after, before, after)))
-        x = self.norm(x)
-        return x if self.is_linear else F.relu6(x, inplace=True)
+        (weight, bias), conv, counts = self._folded(), self.conv, self._counts
+        x = convolve(
+            x, weight, bias, stride=conv.stride[0], padding=self.padding, groups=conv.groups,
+            is_linear=self.is_linear or counts,
+        )  # fmt: skip
+        if not counts:
+            return x
+        return self.norm(x) if self.is_linear else relu6_(self.norm(x))
+
+    @property
+    def _counts(self) -> bool:
+        """Whether the norm is one that counts the statistics of what it sees."""
+        return isinstance(self.norm, nn.BatchNorm2d) and self.norm.training
+
+    def _folded(self) -> tuple[Tensor, Tensor | None]:
+        """Kernel and bias. A norm with statistics that stay is a scale and a shift of every channel, which the kernel
+        takes over: maps are written once and, in training, kept once."""
+        if self._counts or not isinstance(self.norm, nn.BatchNorm2d):
+            return self.conv.weight, self.conv.bias
+        mean, variance = self.norm.running_mean, self.norm.running_var
+        assert mean is not None and variance is not None
+        scale = self.norm.weight * torch.rsqrt(variance + self.norm.eps)
+        return self.conv.weight * scale[:, None, None, None], self.norm.bias - mean * scale
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Fold the norm's running statistics into the convolution; only for inference."""
+        """Fold the norm's running statistics into the convolution for good; only for inference."""
         assert isinstance(self.norm, nn.BatchNorm2d), "already folded"
-        mean, variance = self.norm.running_mean, self.norm.running_var
-        assert mean is not None and variance is not None
-        scale = self.norm.weight / torch.sqrt(variance + self.norm.eps)
-        self.conv.weight.mul_(scale[:, None, None, None])
-        self.conv.bias = nn.Parameter(self.norm.bias - mean * scale)
+        self.norm.eval()
+        weight, bias = self._folded()
+        assert bias is not None
+        self.conv.weight, self.conv.bias = nn.Parameter(weight), nn.Parameter(bias)
         self.norm = nn.Identity()
 
 
@@ -150,9 +164,6 @@ class EfficientNetLite(nn.Module):
             self.stages.append(blocks)
         self.head = ConvNorm(config, width, config.summary_width)
         self.classifier = nn.Linear(config.summary_width, config.num_classes) if config.num_classes else None
-        self.num_recomputed = 0
-        """Leading stages whose activations are not kept for the backward pass but made again (Chen et al. 2016,
-        arXiv 1604.06174): a few percent of time for a fifth of memory. Not for norms that are counting statistics."""
         _initialise(self)
 
     @property
@@ -175,8 +186,7 @@ class EfficientNetLite(nn.Module):
         x = self.stem(pixels.contiguous(memory_format=torch.channels_last))
         maps = []
         for index, stage in enumerate(self.stages):
-            is_recomputed = index < self.num_recomputed and torch.is_grad_enabled()
-            x = checkpoint(stage, x, use_reentrant=False) if is_recomputed else stage(x)
+            x = stage(x)
             if index in self.config.map_stages:
                 maps.append(x)
         return Outputs(maps=tuple(maps), summary=self.head(x).mean((2, 3)))

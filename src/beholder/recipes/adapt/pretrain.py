@@ -55,8 +55,6 @@ DIETS = {
     "vit": Diet(view_size=96, cache_size=112, batch_size=48, lr=1e-3, layer_decay=1.0, keeps_statistics=False),
 }
 _NUM_PROBES = 8
-_NUM_RECOMPUTED = 3
-"""Stages of the convolutional network, those with the largest maps, that trade time for memory."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,6 @@ def start_backbone(config: AdaptConfig, generic: nn.Module) -> nn.Module:
     if config.backbone == "conv":
         backbone = copy.deepcopy(generic).train().requires_grad_(True)
         assert isinstance(backbone, EfficientNetLite)
-        backbone.num_recomputed = _NUM_RECOMPUTED
         if num_frozen := METHODS[config.objective].num_frozen:
             for part in (backbone.stem, *backbone.stages[:num_frozen]):
                 part.requires_grad_(False)
