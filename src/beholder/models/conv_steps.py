@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_input
 
 Maps = Float[Tensor, "B C H W"]
 
@@ -33,7 +34,7 @@ def convolve(
     """`padding` is that of the left and top, and that of the right and bottom, which is as much or one more; without
     `is_linear` what is below 0 becomes 0 and what is above 6 becomes 6."""
     before, after = padding
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():  # pyright: ignore[reportPrivateImportUsage]
         x = F.conv2d(_padded(x, padding), weight, bias, stride, before if before == after else 0, 1, groups)
         return x if is_linear else F.relu6(x, inplace=True)
     if torch.is_grad_enabled():
@@ -119,7 +120,7 @@ class _TinyDepthwise(torch.autograd.Function):
         to_input = None
         if ctx.needs_input_grad[0]:
             how = (x.shape, weight, gradient, ctx.stride, ctx.padding, 1, len(weight))
-            to_input = torch.nn.grad.conv2d_input(*how)
+            to_input = conv2d_input(*how)
         (num, channels, height, width), kernel = x.shape, weight.shape[-1]
         out = gradient.permute(1, 2, 3, 0).reshape(channels, -1, num).contiguous()
         seen = x.permute(1, 0, 2, 3).reshape(channels, num, -1).contiguous()
