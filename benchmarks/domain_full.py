@@ -1,7 +1,8 @@
 """The full run of research/PROTOCOL.md for candidates that passed the screening, and its table.
 
-    python benchmarks/domain_full.py run --set elpv --candidate teacher-pulled --variant teacher-pulled-0.5 --out full
-    python benchmarks/domain_full.py table [--folds 0 --seeds 0]
+    python benchmarks/domain_full.py run --data DATA --out full      all of it: about ten hours of one core
+    python benchmarks/domain_full.py run --set elpv --seeds 0 --candidate low-rank --variant low-rank-4 --out full
+    python benchmarks/domain_full.py table [--folds 0 --seeds 0]      of what is there, in seconds
 
 Four grouped folds, three pretraining seeds, five label seeds, 5, 10, 25 and 100 % of the labels, `adapt`'s spaces
 (three resolutions, 256 principal components) and readout for all arms. A fold and a seed are a piece: a piece that is
@@ -16,7 +17,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,9 @@ STRONG, LAST = "strong", "last layer"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("run", "table"))
-    parser.add_argument("--set", choices=SETS)
-    parser.add_argument("--candidate", choices=CANDIDATES)
-    parser.add_argument("--variant", help="of the candidate, such as teacher-pulled-0.5")
+    parser.add_argument("--set", choices=SETS, nargs="+", default=SETS)
+    parser.add_argument("--candidate", choices=CANDIDATES, default="own-class")
+    parser.add_argument("--variant", default="own-class-5e-05", help="of the candidate, such as teacher-pulled-0.5")
     parser.add_argument("--way", choices=("instead", "beside"), default="instead", help="of the generic features")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--seconds", type=float, default=300.0, help="of pretraining, on one thread")
@@ -56,13 +57,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(NUM_SEEDS)), help="of pretraining")
     parser.add_argument("--out", type=Path, help="a folder for what `run` needs on the way")
     asked = parser.parse_args()
-    if asked.what == "table":
-        for row in table(PREDICTIONS, asked.folds, asked.seeds):
-            print(row)
-    elif not (asked.set and asked.candidate and asked.variant and asked.out):
-        sys.exit("run needs --set, --candidate, --variant and --out")
-    else:
-        run_set(asked)
+    if asked.what == "run":
+        if asked.out is None:
+            sys.exit("run needs --out")
+        for name in asked.set:
+            run_set(name, asked)
+    for row in table(PREDICTIONS, asked.set, asked.folds, asked.seeds):
+        print(row)
 
 
 @dataclass(frozen=True)
@@ -81,17 +82,17 @@ class Piece:
         return f"{self.variant}-{self.way}-{self.seed}"
 
 
-def run_set(asked: argparse.Namespace) -> None:
-    folder = asked.out / asked.set
-    with opened(asked.set, asked.data, folder, "common") as found:
+def run_set(which: str, asked: argparse.Namespace) -> None:
+    folder = asked.out / which
+    with opened(which, asked.data, folder, "common") as found:
         for seed in asked.seeds:
             for fold in asked.folds:
                 piece = Piece(asked.candidate, asked.variant, asked.way, fold, seed, asked.seconds)
-                place, name = f"fold-{fold}", f"full-{asked.set}-{asked.variant}-{asked.way}-{fold}-{seed}"
-                kept = PREDICTIONS / asked.set / place
+                place, name = f"fold-{fold}", f"full-{which}-{asked.variant}-{asked.way}-{fold}-{seed}"
+                kept = PREDICTIONS / which / place
                 if not ((kept / f"{piece.name}.npz").exists() and (RUNS / f"{name}.json").exists()):
                     made = make(piece, found, outer_folds(found.domain)[fold], folder / place, kept)
-                    keep(name, asked.set, piece, made)
+                    keep(name, which, piece, made)
 
 
 def make(piece: Piece, found: OpenSet, fold: Fold, place: Path, kept: Path, share: float = 1.0) -> dict[str, Any]:
@@ -193,9 +194,9 @@ def keep(name: str, which: str, piece: Piece, told: dict[str, Any]) -> None:
     print(f"{which:20} {piece.variant} {piece.way}, fold {piece.fold}, seed {piece.seed}: {few:.2f}", flush=True)
 
 
-def table(predictions: Path, folds: list[int], seeds: list[int]) -> Iterator[str]:
+def table(predictions: Path, sets: Sequence[str], folds: list[int], seeds: list[int]) -> Iterator[str]:
     """A line for each set and candidate that is whole: scores by fraction, and the difference with its intervals."""
-    for folder in sorted(path for path in predictions.iterdir() if path.is_dir()):
+    for folder in (predictions / which for which in sets):
         names = {path.name.rpartition("-")[0] for path in folder.glob("fold-*/*-*.npz")}
         for name in sorted(names):
             files = [[folder / f"fold-{fold}" / f"{name}-{seed}.npz" for seed in seeds] for fold in folds]
