@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from beholder.models.conv import PRESETS, ConvNorm, EfficientNetLite
-from beholder.models.conv_steps import convolve, relu6_
+from beholder.models.conv_steps import _has_one_pass, convolve, relu6_
 
 CASES = [  # side, kernel, stride, channels, groups
     (9, 1, 1, 4, 1),
@@ -56,12 +58,17 @@ def test_looking_learning_and_graphs_say_the_same(case: tuple[int, ...], is_line
     wanted = wanted if is_linear else F.relu6(wanted)
     with torch.no_grad():
         looked = convolve(x, weight, bias, **how, is_linear=is_linear)
+        once = convolve(x, weight, bias, **how, is_linear=is_linear, is_finite=True)
     learned = convolve(x, weight.clone().requires_grad_(), bias, **how, is_linear=is_linear)
     with torch.no_grad():
-        graph = torch.export.export(Convolving(weight, bias, {**how, "is_linear": is_linear}), (x,)).module()
+        program = torch.export.export(
+            Convolving(weight, bias, {**how, "is_linear": is_linear, "is_finite": True}), (x,)
+        )
+    (node,) = (node for node in program.graph.nodes if "conv" in str(node.target))
+    assert str(node.target).startswith("aten.conv2d") and node.args[1].op == "placeholder"  # the kernel as it is
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         rough = convolve(x, weight, bias, **how, is_linear=is_linear).float()
-    for found in (looked, learned, graph(x.clone())):
+    for found in (looked, once, learned, program.module()(x.clone())):
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(rough, wanted, rtol=0.05, atol=0.2)
     assert wanted.abs().max() > 1
@@ -86,6 +93,52 @@ def test_the_way_of_tiny_maps_passes_finite_differences(case: tuple[int, ...]) -
     (x, weight, _), how, _ = drawn(case, torch.float64)
     convolved = lambda x, weight: convolve(x, weight, None, **how, is_linear=True)  # noqa: E731
     assert torch.autograd.gradcheck(convolved, (x.requires_grad_(), weight.requires_grad_()))
+
+
+@pytest.mark.parametrize(("case", "is_tiny"), [(case, case[0] < 5 and case[1] > 3) for case in CASES])
+def test_tiny_maps_alone_have_a_way_of_their_own(case: tuple[int, ...], is_tiny: bool) -> None:
+    (x, weight, _), how, _ = drawn(case)
+    made = convolve(x, weight.requires_grad_(), None, **how, is_linear=True)
+    assert made.grad_fn is not None and made.grad_fn.name().startswith("_TinyDepthwise") is is_tiny
+
+
+class Operations(TorchDispatchMode):
+    """The names of what is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.skipif(not _has_one_pass(torch.zeros(1, 1, 1, 1)), reason="this processor's library has no such operation")
+def test_looking_at_what_is_finite_is_one_pass() -> None:
+    model = EfficientNetLite(PRESETS["debug"]).folded()
+    with torch.inference_mode(), Operations() as called:
+        model(torch.randn(1, 3, 64, 64))
+    assert sum("_convolution_pointwise" in name for name in called.names) == 1 + 3 * 3 + 1
+    assert not [name for name in called.names if "relu" in name or "hardtanh" in name or "aten.convolution" in name]
+
+
+def test_broken_kernels_are_seen_in_what_is_made_of_them() -> None:
+    torch.manual_seed(0)
+    model = EfficientNetLite(PRESETS["debug"]).eval()
+    with torch.no_grad():
+        model.stages[1][0].expand.conv.weight[0] = float("nan")  # pyright: ignore
+        for one in (model, model.folded()):
+            assert not one(torch.randn(1, 3, 64, 64)).summary.isfinite().any()
+
+
+def test_what_is_frozen_looks_also_where_others_learn() -> None:
+    (x, weight, bias), how, _ = drawn((9, 3, 2, 3, 1))
+    with Operations() as frozen:
+        convolve(x, weight, bias, **how, is_finite=True)
+    with torch.no_grad(), Operations() as looked:
+        convolve(x, weight, bias, **how, is_finite=True)
+    assert frozen.names == looked.names
 
 
 def test_frozen_kernels_get_no_gradient_and_pass_it_on() -> None:
@@ -150,3 +203,30 @@ def test_a_whole_network_looks_as_it_learns() -> None:
         looked = model(pixels)
     for one, other in zip((*learned.maps, learned.summary), (*looked.maps, looked.summary), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_learning_in_bfloat16_learns_about_the_same() -> None:
+    torch.manual_seed(0)
+    part = ConvNorm(PRESETS["debug"], 6, 6, kernel_size=5, groups=6).eval()
+    x, found = torch.randn(8, 6, 3, 3), []
+    for is_rough in (False, True):
+        part.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_rough):
+            out = part(x)
+        (out.float() * torch.arange(out.numel()).view_as(out).sin()).sum().backward()
+        found.append([out.detach().float(), *(value.grad for value in part.parameters() if value.grad is not None)])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=0.05, atol=0.05 * float(other.abs().max()))
+
+
+def test_a_folded_copy_learns_no_more_than_it_is_asked_to() -> None:
+    model = EfficientNetLite(PRESETS["debug"])
+    assert not any(value.requires_grad for value in model.folded().parameters())
+    assert all(value.requires_grad for value in model.parameters())
+
+
+def test_a_norm_of_another_kind_is_called() -> None:
+    part = ConvNorm(PRESETS["debug"], 3, 4).eval()
+    x = torch.randn(2, 3, 5, 5)
+    part.norm = nn.GroupNorm(2, 4)  # type: ignore[assignment]
+    torch.testing.assert_close(part(x), F.relu6(part.norm(part.conv(x))))

@@ -74,7 +74,7 @@ def test_steps_are_those_of_torchs_adamw(is_fused: bool) -> None:
     matrices, rest = [[one for one in theirs.parameters() if (one.ndim == 2) is wanted] for wanted in (True, False)]
     peer = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}], lr=0.03, betas=(0.9, 0.95),
-        fused=is_fused, foreach=not is_fused,
+        fused=is_fused, foreach=False if is_fused else None,
     )  # fmt: skip
     for number in range(5):
         inputs = torch.randn(4, 5)
@@ -108,3 +108,10 @@ assert not torch.equal(before, model.weight)
 sys.exit("torch._dynamo" in sys.modules)
 """
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_nothing_to_train_and_a_parameter_named_twice_are_mistakes() -> None:
+    layer = nn.Linear(2, 2)
+    for parameters in ({}, {"model.a": layer.weight, "objective.a": layer.weight}):
+        with pytest.raises(AssertionError):
+            build_optimizer(parameters, lr=0.1, weight_decay=0.1)

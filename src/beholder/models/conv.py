@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 import torch
 from jaxtyping import Float
@@ -64,7 +65,8 @@ PRESETS = {
 
 
 class ConvNorm(nn.Module):
-    """Convolution, batch norm and, unless it is linear, ReLU6. `fold` turns the pair into one convolution."""
+    """Convolution, batch norm and, unless it is linear, ReLU6. `fold` turns the pair into one convolution; while the
+    norm's statistics stay the pair is computed as one, without a call (and a hook) of either."""
 
     def __init__(
         self,
@@ -81,6 +83,8 @@ class ConvNorm(nn.Module):
         norm = nn.BatchNorm2d(num_outputs, config.norm_eps, config.norm_momentum)
         self.norm = nn.Identity() if config.is_folded else norm
         self.is_linear = is_linear
+        self.is_finite = False
+        """Whether all kernels and biases of the network were seen to be numbers when they were folded."""
         # TensorFlow's "same" padding on even inputs: the odd pixel goes to the right and the bottom.
         before = (kernel_size - stride) // 2
         self.padding = (before, kernel_size - stride - before) if kernel_size > 1 else (0, 0)
@@ -93,39 +97,44 @@ class ConvNorm(nn.Module):
         return self._filter(x)
 
     def _filter(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B F h w"]:
-        (weight, bias), conv, counts = self._folded(), self.conv, self._counts
+        conv, norm = self.conv, self.norm
+        weight, bias = conv.weight, conv.bias
+        if _stays(norm):
+            (weight, bias), norm = _folded(weight, norm), None
+        elif isinstance(norm, nn.Identity):
+            norm = None
         x = convolve(
             x, weight, bias, stride=conv.stride[0], padding=self.padding, groups=conv.groups,
-            is_linear=self.is_linear or counts,
+            is_linear=self.is_linear or norm is not None, is_finite=self.is_finite,
         )  # fmt: skip
-        if not counts:
+        if norm is None:
             return x
-        return self.norm(x) if self.is_linear else relu6_(self.norm(x))
-
-    @property
-    def _counts(self) -> bool:
-        """Whether the norm is one that counts the statistics of what it sees."""
-        return isinstance(self.norm, nn.BatchNorm2d) and self.norm.training
-
-    def _folded(self) -> tuple[Tensor, Tensor | None]:
-        """Kernel and bias. A norm with statistics that stay is a scale and a shift of every channel, which the kernel
-        takes over: maps are written once and, in training, kept once."""
-        if self._counts or not isinstance(self.norm, nn.BatchNorm2d):
-            return self.conv.weight, self.conv.bias
-        mean, variance = self.norm.running_mean, self.norm.running_var
-        assert mean is not None and variance is not None
-        scale = self.norm.weight * torch.rsqrt(variance + self.norm.eps)
-        return self.conv.weight * scale[:, None, None, None], self.norm.bias - mean * scale
+        return norm(x) if self.is_linear else relu6_(norm(x))
 
     @torch.no_grad()
     def fold(self) -> None:
         """Fold the norm's running statistics into the convolution for good; only for inference."""
         assert isinstance(self.norm, nn.BatchNorm2d), "already folded"
-        self.norm.eval()
-        weight, bias = self._folded()
-        assert bias is not None
-        self.conv.weight, self.conv.bias = nn.Parameter(weight), nn.Parameter(bias)
+        learns = self.conv.weight.requires_grad
+        weight, bias = _folded(self.conv.weight, self.norm)
+        self.conv.weight = nn.Parameter(weight, requires_grad=learns)
+        self.conv.bias = nn.Parameter(bias, requires_grad=learns)
         self.norm = nn.Identity()
+
+
+def _stays(norm: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
+    """Whether it is a scale and a shift of every channel, by statistics that do not change."""
+    return isinstance(norm, nn.BatchNorm2d) and not norm.training and norm.running_mean is not None
+
+
+def _folded(
+    weight: Float[Tensor, "F G k k"], norm: nn.BatchNorm2d
+) -> tuple[Float[Tensor, "F G k k"], Float[Tensor, " F"]]:
+    """Kernel and bias that do the norm's work: maps are written once and, in training, kept once."""
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None and variance is not None
+    scale = norm.weight * torch.rsqrt(variance + norm.eps)
+    return weight * scale[:, None, None, None], norm.bias - mean * scale
 
 
 class Bottleneck(nn.Module):
@@ -199,9 +208,12 @@ class EfficientNetLite(nn.Module):
     def folded(self) -> EfficientNetLite:
         """A copy for inference with every norm folded into its convolution: the same outputs, about a third faster."""
         copied = copy.deepcopy(self).eval().requires_grad_(False)
-        for module in list(copied.modules()) if not self.config.is_folded else ():
-            if isinstance(module, ConvNorm):
-                module.fold()
+        parts = [module for module in copied.modules() if isinstance(module, ConvNorm)]
+        for part in parts if not self.config.is_folded else ():
+            part.fold()
+        is_finite = all(bool(value.isfinite().all()) for value in copied.parameters())
+        for part in parts:
+            part.is_finite = is_finite
         copied.config = replace(self.config, is_folded=True)
         return copied.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] (torch's stub lacks it)
 

@@ -1,7 +1,8 @@
 """A convolution with ReLU6 behind it, three ways: to be written into a graph, to learn, to look.
 
 All give the same numbers. To learn, gradients go back by what was written, so that a map is kept once, and tiny maps
-have a way of their own; to look, a map is written once.
+have a way of their own; to look, a map is written once. Gradients of gradients work; forward-mode derivatives and
+torch.func's transforms do not.
 """
 
 from __future__ import annotations
@@ -30,21 +31,26 @@ def convolve(
     padding: tuple[int, int],
     groups: int = 1,
     is_linear: bool = False,
+    is_finite: bool = False,
 ) -> Float[Tensor, "B F h w"]:
     """`padding` is that of the left and top, and that of the right and bottom, which is as much or one more; without
-    `is_linear` what is below 0 becomes 0 and what is above 6 becomes 6."""
+    `is_linear` what is below 0 becomes 0 and what is above 6 becomes 6. `is_finite`: pixels, kernel and bias are known
+    to be numbers, so that it does not matter that one pass turns NaN into 0."""
     before, after = padding
+    assert after - before in (0, 1), padding
     if torch.jit.is_tracing() or torch.compiler.is_compiling():  # pyright: ignore[reportPrivateImportUsage]
         x = F.conv2d(_padded(x, padding), weight, bias, stride, before if before == after else 0, 1, groups)
         return x if is_linear else F.relu6(x, inplace=True)
-    if torch.is_grad_enabled():
+    if torch.is_grad_enabled() and (
+        x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
+    ):
         x, even = _padded(x, padding), before if before == after else 0
         x = _depthwise(x, weight, bias, stride, even) if groups > 1 else F.conv2d(x, weight, bias, stride, even)
         return x if is_linear else relu6_(x)
     if before != after:
         # A kernel that begins with zeros sees what a map with fewer on its left shows; copying maps takes longer.
         weight = F.pad(weight, (1, 0, 1, 0))
-    if _has_one_pass(x):
+    if is_finite and _has_one_pass(x):
         last = ("none", [], "") if is_linear else ("hardtanh", [0.0, 6.0], "")
         how = ([after, after], [stride, stride], [1, 1], groups, *last)
         return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *how)
@@ -59,7 +65,7 @@ def relu6_(x: Float[Tensor, ...]) -> Float[Tensor, ...]:
     return F.relu6(x, inplace=True)
 
 
-def _padded(x: Maps, padding: tuple[int, int]) -> Float[Tensor, "B C P Q"]:
+def _padded(x: Maps, padding: tuple[int, int]) -> Float[Tensor, "B C _h _w"]:
     before, after = padding
     return x if before == after else F.pad(x, (before, after, before, after))
 
@@ -71,6 +77,7 @@ def _has_one_pass(x: Maps) -> bool:
         and x.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
         and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.enabled
         and torch.backends.cpu.get_cpu_capability().startswith("AVX")
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
     )
@@ -81,13 +88,13 @@ def _depthwise(
 ) -> Float[Tensor, "B C h w"]:
     """Each channel filtered by its own kernel.
 
-    On maps about as small as the kernel the library takes forty times as long for the gradient of 5 x 5 kernels as for
+    On maps about as small as the kernel the library takes sixty times as long for the gradient of 5 x 5 kernels as for
     filtering; there it is read off the products of all places that come in with all that go out.
     """
     kernel = weight.shape[-1]
     places = [side * ((side + 2 * padding - kernel) // stride + 1) for side in x.shape[2:]]
     is_tiny = kernel > 3 and places[0] * places[1] <= _MOST_PAIRS
-    if is_tiny and weight.requires_grad and x.device.type == "cpu":
+    if is_tiny and weight.requires_grad and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
         filtered = _TinyDepthwise.apply(x, weight, stride, padding)
         return filtered if bias is None else filtered + bias[:, None, None]  # type: ignore[return-value]
     return F.conv2d(x, weight, bias, stride, padding, 1, len(weight))
@@ -130,7 +137,7 @@ class _TinyDepthwise(torch.autograd.Function):
 
 
 @functools.lru_cache(maxsize=32)
-def _taps_of_pairs(height: int, width: int, kernel: int, stride: int, padding: int) -> Float[Tensor, "P K"]:
+def _taps_of_pairs(height: int, width: int, kernel: int, stride: int, padding: int) -> Float[Tensor, "_pairs _taps"]:
     """1 where a place that goes out (h w) sees a place that comes in (H W) through that tap of the kernel."""
     sees = []
     for side in (height, width):

@@ -19,7 +19,7 @@ class Optimizer(Protocol):
 
     param_groups: list[dict[str, Any]]
 
-    def zero_grad(self, set_to_none: bool = True) -> None: ...
+    def zero_grad(self) -> None: ...
 
     def step(self) -> Any: ...
 
@@ -37,8 +37,10 @@ class AdamW:
         self.betas, self.eps = betas, eps
         self.state: dict[nn.Parameter, dict[str, Tensor]] = {}
         """Of each parameter "step" and its two averages, "exp_avg" and "exp_avg_sq"."""
-        devices = {parameter.device.type for group in self.param_groups for parameter in group["params"]}
-        self.is_fused = devices <= {"cpu", "cuda"}
+        every = [parameter for group in self.param_groups for parameter in group["params"]]
+        assert every, "nothing to train"
+        assert len({id(parameter) for parameter in every}) == len(every), "a parameter is named twice"
+        self.is_fused = {parameter.device.type for parameter in every} <= {"cpu", "cuda"}
 
     def prepare(self, parameter: nn.Parameter) -> dict[str, Tensor]:
         """The parameter's state, zeros before its first step."""
@@ -50,13 +52,10 @@ class AdamW:
             }
         return self.state[parameter]
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
+    def zero_grad(self) -> None:
         for group in self.param_groups:
             for parameter in group["params"]:
-                if set_to_none or parameter.grad is None:
-                    parameter.grad = None
-                else:
-                    parameter.grad.zero_()
+                parameter.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
@@ -74,7 +73,7 @@ class AdamW:
                 [],
                 [state["step"] for state in states],
                 fused=self.is_fused,
-                foreach=not self.is_fused,
+                foreach=False if self.is_fused else None,  # None: torch chooses
                 amsgrad=False,
                 beta1=self.betas[0],
                 beta2=self.betas[1],

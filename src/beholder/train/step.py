@@ -53,7 +53,7 @@ def take_step(
 
     Micro-batches save memory; objectives that compare images within a batch compare fewer then.
     """
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     means: dict[str, float] = {}
     for part in split_batch(batch, num_micro_batches):
         with device.autocast():
