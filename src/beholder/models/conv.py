@@ -12,8 +12,9 @@ from typing import TypeGuard
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from beholder.models.conv_steps import convolve, relu6_
+from beholder.models.conv_steps import convolve
 from beholder.types import Outputs
 
 
@@ -109,7 +110,7 @@ class ConvNorm(nn.Module):
         )  # fmt: skip
         if norm is None:
             return x
-        return norm(x) if self.is_linear else relu6_(norm(x))
+        return norm(x) if self.is_linear else F.relu6(norm(x))
 
     @torch.no_grad()
     def fold(self) -> None:

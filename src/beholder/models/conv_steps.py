@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.grad import conv2d_input
 
 Maps = Float[Tensor, "B C H W"]
 
@@ -41,12 +40,13 @@ def convolve(
     if torch.jit.is_tracing() or torch.compiler.is_compiling():  # pyright: ignore[reportPrivateImportUsage]
         x = F.conv2d(_padded(x, padding), weight, bias, stride, before if before == after else 0, 1, groups)
         return x if is_linear else F.relu6(x, inplace=True)
-    if torch.is_grad_enabled() and (
-        x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
-    ):
-        x, even = _padded(x, padding), before if before == after else 0
-        x = _depthwise(x, weight, bias, stride, even) if groups > 1 else F.conv2d(x, weight, bias, stride, even)
-        return x if is_linear else relu6_(x)
+    if torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in (x, weight, bias)):
+        if torch.is_autocast_enabled(x.device.type):
+            rough = torch.get_autocast_dtype(x.device.type)
+            x, weight, bias = x.to(rough), weight.to(rough), None if bias is None else bias.to(rough)
+        with torch.autocast(x.device.type, enabled=False):
+            even = before if before == after else 0
+            return _Learning.apply(_padded(x, padding), weight, bias, stride, even, groups, is_linear)  # type: ignore
     if before != after:
         # A kernel that begins with zeros sees what a map with fewer on its left shows; copying maps takes longer.
         weight = F.pad(weight, (1, 0, 1, 0))
@@ -56,13 +56,6 @@ def convolve(
         return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *how)
     x = F.conv2d(x, weight, bias, stride, after, 1, groups)
     return x if is_linear else F.relu6(x, inplace=True)
-
-
-def relu6_(x: Float[Tensor, ...]) -> Float[Tensor, ...]:
-    """In place. Where gradients are wanted, torch's own keeps a copy of what it overwrites; this one does not."""
-    if torch.is_grad_enabled() and x.requires_grad:
-        return _ReLU6.apply(x)  # type: ignore[return-value]
-    return F.relu6(x, inplace=True)
 
 
 def _padded(x: Maps, padding: tuple[int, int]) -> Float[Tensor, "B C _h _w"]:
@@ -83,57 +76,65 @@ def _has_one_pass(x: Maps) -> bool:
     )
 
 
-def _depthwise(
-    x: Maps, weight: Float[Tensor, "C 1 k k"], bias: Float[Tensor, " C"] | None, stride: int, padding: int
-) -> Float[Tensor, "B C h w"]:
-    """Each channel filtered by its own kernel.
-
-    On maps about as small as the kernel the library takes sixty times as long for the gradient of 5 x 5 kernels as for
-    filtering; there it is read off the products of all places that come in with all that go out.
-    """
-    kernel = weight.shape[-1]
-    places = [side * ((side + 2 * padding - kernel) // stride + 1) for side in x.shape[2:]]
-    is_tiny = kernel > 3 and places[0] * places[1] <= _MOST_PAIRS
-    if is_tiny and weight.requires_grad and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
-        filtered = _TinyDepthwise.apply(x, weight, stride, padding)
-        return filtered if bias is None else filtered + bias[:, None, None]  # type: ignore[return-value]
-    return F.conv2d(x, weight, bias, stride, padding, 1, len(weight))
-
-
-class _ReLU6(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.mark_dirty(x)
-        F.relu6(x, inplace=True)
-        ctx.save_for_backward(x)
-        return x
+class _Learning(torch.autograd.Function):
+    """Convolution and ReLU6, of which is kept what came in and what was written."""
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (written,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(gradients[0], written, 0.0, 6.0)
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: int,
+        padding: int,
+        groups: int,
+        is_linear: bool,
+    ) -> Tensor:
+        made = F.conv2d(x, weight, bias, stride, padding, 1, groups)
+        if not is_linear:
+            F.relu6(made, inplace=True)
+        ctx.save_for_backward(x, weight, None if is_linear else made)
+        ctx.how = stride, padding, groups
+        return made
 
-
-class _TinyDepthwise(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.stride, ctx.padding = stride, padding
-        return F.conv2d(x, weight, None, stride, padding, 1, len(weight))
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (x, weight, made), (stride, padding, groups) = ctx.saved_tensors, ctx.how
+        gradient = gradients[0]
+        if made is not None:
+            gradient = torch.ops.aten.hardtanh_backward(gradient, made, 0.0, 6.0)
+        to_x, to_weight, to_bias = ctx.needs_input_grad[:3]
+        is_tiny = to_weight and _is_tiny(x, weight, gradient, groups)
+        own = torch.ops.aten.convolution_backward(
+            gradient, x, weight, None, [stride] * 2, [padding] * 2, [1, 1], False, [0, 0], groups,
+            [to_x, to_weight and not is_tiny, False],
+        )  # fmt: skip
+        return (
+            own[0],
+            _by_pairs(x, weight, gradient, stride, padding) if is_tiny else own[1],
+            gradient.sum((0, 2, 3)) if to_bias else None,  # the library's own takes several times as long
+            *(None,) * 4,
+        )
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
-        (gradient,), (x, weight) = gradients, ctx.saved_tensors
-        to_input = None
-        if ctx.needs_input_grad[0]:
-            how = (x.shape, weight, gradient, ctx.stride, ctx.padding, 1, len(weight))
-            to_input = conv2d_input(*how)
-        (num, channels, height, width), kernel = x.shape, weight.shape[-1]
-        out = gradient.permute(1, 2, 3, 0).reshape(channels, -1, num).contiguous()
-        seen = x.permute(1, 0, 2, 3).reshape(channels, num, -1).contiguous()
-        pairs = torch.bmm(out, seen)  # C hw HW
-        taps = _taps_of_pairs(height, width, kernel, ctx.stride, ctx.padding).to(pairs.dtype)
-        return to_input, (pairs.flatten(1) @ taps).view_as(weight), None, None
+
+def _is_tiny(x: Maps, weight: Tensor, gradient: Tensor, groups: int) -> bool:
+    """Whether maps are about as small as their kernels. There the library takes sixty times as long for the gradient of
+    5 x 5 kernels, one for each channel, as for filtering by them."""
+    num_pairs = x[0, 0].numel() * gradient[0, 0].numel()
+    is_depthwise = groups == len(weight) == x.shape[1]
+    return is_depthwise and weight.shape[-1] > 3 and num_pairs <= _MOST_PAIRS and x.device.type == "cpu"
+
+
+def _by_pairs(
+    x: Maps, weight: Float[Tensor, "C 1 k k"], gradient: Float[Tensor, "B C h w"], stride: int, padding: int
+) -> Float[Tensor, "C 1 k k"]:
+    """The kernels' gradient, read off the products of all places that come in with all that go out."""
+    num, channels, height, width = x.shape
+    out = gradient.permute(1, 2, 3, 0).reshape(channels, -1, num).contiguous()
+    seen = x.permute(1, 0, 2, 3).reshape(channels, num, -1).contiguous()
+    pairs = torch.bmm(out, seen)  # C hw HW
+    taps = _taps_of_pairs(height, width, weight.shape[-1], stride, padding).to(pairs.dtype)
+    return (pairs.flatten(1) @ taps).view_as(weight)
 
 
 @functools.lru_cache(maxsize=32)
