@@ -1,6 +1,6 @@
 """The full run of research/PROTOCOL.md for candidates that passed the screening, and its table.
 
-    python benchmarks/domain_full.py run --data DATA --out full      all of it: about ten hours of one core
+    python benchmarks/domain_full.py run --data DATA --out full      of own class: ten to twelve hours of one core
     python benchmarks/domain_full.py run --set elpv --seeds 0 --candidate low-rank --variant low-rank-4 --out full
     python benchmarks/domain_full.py table [--folds 0 --seeds 0]      of what is there, in seconds
 
@@ -34,7 +34,7 @@ from beholder.metrics.classification import SCORES
 from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.features import extract_by
 from beholder.recipes.adapt.spaces import fit_space
-from beholder.runtime.files import write_whole
+from beholder.runtime.files import read_json, write_whole
 from beholder.runtime.machine import machine
 from beholder.runtime.run_folder import RunFolder
 from beholder.train.readout import fit_readout
@@ -90,22 +90,29 @@ def run_set(which: str, asked: argparse.Namespace) -> None:
                 piece = Piece(asked.candidate, asked.variant, asked.way, fold, seed, asked.seconds)
                 place, name = f"fold-{fold}", f"full-{which}-{asked.variant}-{asked.way}-{fold}-{seed}"
                 kept = PREDICTIONS / which / place
-                if not ((kept / f"{piece.name}.npz").exists() and (RUNS / f"{name}.json").exists()):
-                    made = make(piece, found, outer_folds(found.domain)[fold], folder / place, kept)
+                if not is_made(RUNS / f"{name}.json", kept / f"{piece.name}.npz", piece):
+                    (RUNS / f"{name}.json").unlink(missing_ok=True)  # written again when all else is there
+                    parts = outer_folds(found.domain)[fold]
+                    make_generic(found, parts, kept)
+                    made = make(piece, found, parts, folder / place, kept)
                     keep(name, which, piece, made)
 
 
+def is_made(ledger: Path, predictions: Path, piece: Piece) -> bool:
+    """Whether both are there. One that took other seconds is not overwritten."""
+    if not ledger.exists():
+        return False
+    if (found := read_json(ledger)["seconds"]) != piece.seconds:
+        sys.exit(f"{ledger} took {found:g} seconds, not {piece.seconds:g}; move it away, or give --seconds {found:g}.")
+    return predictions.exists()
+
+
 def make(piece: Piece, found: OpenSet, fold: Fold, place: Path, kept: Path, share: float = 1.0) -> dict[str, Any]:
-    """Predictions of the piece into `kept`, with those of the generic arms where they are missing; scores and cost.
-    `share` of the images that may be learned from are."""
+    """Predictions of the piece into `kept`; scores and cost. `share` of the images that may be learned from are."""
     blind, features = dataclasses.replace(found.domain, folds=(fold,)), found.features
     learned = blind.training_images(0)
     place.mkdir(exist_ok=True)
     kept.mkdir(parents=True, exist_ok=True)
-    if not all((kept / f"{arm}.npz").exists() for arm in (STRONG, LAST)):
-        space = fit_space(STRONG, [features], learned, width=WIDTH, seed=0).embedding
-        judge(kept / f"{STRONG}.npz", blind, fold, space)
-        judge(kept / f"{LAST}.npz", blind, fold, np.asarray(features.summary, np.float32))
     own = dataclasses.replace(found.session.config, seed=piece.seed)
     few = fewer(blind, share, piece.seed)
     with RunFolder.open(place / f"{piece.candidate}-{piece.seed}", {**to_json(own), "seconds": piece.seconds}) as run:
@@ -122,6 +129,17 @@ def make(piece: Piece, found: OpenSet, fold: Fold, place: Path, kept: Path, shar
         "scores": scores, "pretraining": variant.story, "num_unlabelled": len(few.training_images(0)),
         **energy(variant.story["cpu_seconds"]), "machine": machine(found.session.device),
     }  # fmt: skip
+
+
+def make_generic(found: OpenSet, fold: Fold, kept: Path) -> None:
+    """Predictions of the generic arms into `kept`, where they are missing."""
+    if all((kept / f"{arm}.npz").exists() for arm in (STRONG, LAST)):
+        return
+    kept.mkdir(parents=True, exist_ok=True)
+    blind = dataclasses.replace(found.domain, folds=(fold,))
+    space = fit_space(STRONG, [found.features], blind.training_images(0), width=WIDTH, seed=0).embedding
+    judge(kept / f"{STRONG}.npz", blind, fold, space)
+    judge(kept / f"{LAST}.npz", blind, fold, np.asarray(found.features.summary, np.float32))
 
 
 def chosen(variants: Iterator[Variant], piece: Piece) -> Variant:
@@ -188,7 +206,7 @@ def keep(name: str, which: str, piece: Piece, told: dict[str, Any]) -> None:
     """The small file of the ledger, and a line."""
     write_run(name, {
         "set": which, "variant": piece.variant, "way": piece.way, "part": "test", "fold": piece.fold,
-        "seed": piece.seed, **told,
+        "seed": piece.seed, "seconds": piece.seconds, **told,
     })  # fmt: skip
     few = 100 * np.mean([np.mean(told["scores"][f"{one:g}"]) for one in FRACTIONS[:FEW]])
     print(f"{which:20} {piece.variant} {piece.way}, fold {piece.fold}, seed {piece.seed}: {few:.2f}", flush=True)

@@ -91,7 +91,10 @@ def plot(asked: argparse.Namespace) -> None:
 
 def generic_scores(asked: argparse.Namespace) -> dict[str, np.ndarray]:
     """Of the same readout on the generic features, for each draw of labels."""
-    told = np.load(PREDICTIONS / asked.set / f"fold-{asked.fold}" / f"{STRONG}.npz")
+    path = PREDICTIONS / asked.set / f"fold-{asked.fold}" / f"{STRONG}.npz"
+    if not path.exists():
+        sys.exit(f"{path} is missing; make it by domain_full.py run --set {asked.set} --folds {asked.fold} --seeds 0.")
+    told = np.load(path)
     every = np.ones((1, len(told["labels"])))
     return {f"{one:g}": np.array([score(told, one, seed, every)[0] for seed in range(NUM_LABEL_SEEDS)])
             for one in FRACTIONS[:FEW]}  # fmt: skip
