@@ -1,6 +1,6 @@
 """A training step of a convolutional network that came with weights, and a look: how near do they come to the roofline?
 
-    python benchmarks/conv_step.py --rounds 7 --memory > conv_step.json
+    python benchmarks/conv_step.py --rounds 9 --memory > conv_step.json
 
 EfficientNet-Lite0 (random weights), norms with the statistics that they came with: forward, mean squares of all maps as
 a loss, backward, AdamW; and a look in inference mode, ours with its norms folded as every verb looks. fp32, CPU seconds
