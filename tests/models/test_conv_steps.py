@@ -92,7 +92,8 @@ def test_gradients_are_those_of_plain_operations(case: tuple[int, ...]) -> None:
 def test_the_way_of_tiny_maps_passes_finite_differences(case: tuple[int, ...]) -> None:
     (x, weight, _), how, _ = drawn(case, torch.float64)
     convolved = lambda x, weight: convolve(x, weight, None, **how, is_linear=True)  # noqa: E731
-    assert torch.autograd.gradcheck(convolved, (x.requires_grad_(), weight.requires_grad_()))
+    given = (x.requires_grad_(), weight.requires_grad_())
+    assert torch.autograd.gradcheck(convolved, given) and torch.autograd.gradgradcheck(convolved, given)
 
 
 class Operations(TorchDispatchMode):
