@@ -261,6 +261,7 @@ def _of_backbone(
 
 def _taught(session: Session, domain: Domain, generic: nn.Module, seconds: float) -> tuple[nn.Module, dict[str, Any]]:
     """By `adapt`'s own stage."""
+    session = dataclasses.replace(session, config=dataclasses.replace(session.config, objective="teacher"))
     budget, num_images = Budget(seconds=seconds), len(domain.training_images(0))
     timed = session.run.resolve("steps", lambda: dataclasses.asdict(steps_for(session, budget, generic, num_images)))
     begun = time.process_time()

@@ -100,7 +100,7 @@ def test_without_labels_the_verdict_is_about_embeddings(tmp_path: Path) -> None:
     assert beholder.anomaly(tmp_path / "run" / "model", [draw(np.random.default_rng(0), 0)])[0].score is not None
 
 
-@pytest.mark.parametrize(("backbone", "objective"), [("vit", "masked"), ("conv", "own-class")])
+@pytest.mark.parametrize(("backbone", "objective"), [("vit", "masked"), ("conv", "teacher")])
 def test_other_backbones_and_objectives_go_the_same_way(backbone: str, objective: str, tmp_path: Path) -> None:
     write_classes(tmp_path / "photos", 40)
     results = beholder.adapt(

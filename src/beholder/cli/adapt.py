@@ -18,7 +18,7 @@ def adapt(
     normal: str | None = None,
     budget: str = "5m",
     backbone: Literal["conv", "vit"] = "conv",
-    objective: Literal["teacher", "masked", "own-class"] = "teacher",
+    objective: Literal["auto", "teacher", "masked", "own-class"] = "auto",
     finetune: Literal["none", "low-rank", "full"] = "none",
     resolutions: tuple[int, ...] = (128, 224, 300),
     lvm: Path | None = None,
@@ -53,7 +53,8 @@ def adapt(
     backbone
         conv continues from ImageNet weights; vit is a small transformer from scratch.
     objective
-        Self-distillation with a moving-average teacher, masked prediction, or each image told from all others.
+        How it learns without labels: self-distillation with a moving-average teacher, masked prediction, or each image
+        told from all others; auto takes own-class for conv and teacher for vit.
     finetune
         Let the backbone learn from the labels too, by low-rank updates or with all its weights; kept only where it
         wins on training images that it was not shown.

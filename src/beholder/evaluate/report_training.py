@@ -102,7 +102,9 @@ def _trained(results: Mapping[str, Any]) -> str | None:
         how = "studied the images without labels, by" if is_without else "learned by"
         said.append((backbone or "The model") + (f" {how} {objective}." if objective else " was adapted."))
     if steps is not None:
-        said.append(say_things(steps, "step") + (f" in {say_seconds(seconds)}." if seconds is not None else "."))
+        looked_at = number(results, "training", "num_images")
+        on = "" if looked_at is None else f" on {say_things(looked_at, 'image')}"
+        said.append(say_things(steps, "step") + on + (f" in {say_seconds(seconds)}." if seconds is not None else "."))
     if kept is not None and kept != steps:
         said.append(f"Kept are the weights of step {kept:,.0f}, which foretold what was held out best.")
     if stopped:

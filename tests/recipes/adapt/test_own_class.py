@@ -28,6 +28,12 @@ def test_the_beginning_of_the_network_stays(backbone: nn.Module) -> None:
     )
 
 
+def test_it_is_what_continues_the_generic_network_where_nothing_else_is_asked() -> None:
+    assert AdaptConfig("photos").method == "own-class"
+    assert AdaptConfig("photos", backbone="vit").method == "teacher"
+    assert AdaptConfig("photos", backbone="vit", objective="masked").method == "masked"
+
+
 def test_every_image_has_a_class(backbone: nn.Module) -> None:
     objective = build_objective(ASKED, backbone, 40)
     assert isinstance(objective, OwnClass) and objective.head.out_features == 40

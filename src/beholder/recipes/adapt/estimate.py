@@ -14,6 +14,7 @@ from beholder.evaluate.pick import kmeans_pick
 from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.features import BATCH_SIZE, Look, look_at_batches, prepare, see
 from beholder.recipes.adapt.health import NUM_VIEWED, VIEW_SIZE
+from beholder.recipes.adapt.pretrain import METHODS, diet_of
 from beholder.recipes.adapt.sentences import Sentences
 from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.settings import AdaptConfig
@@ -85,7 +86,7 @@ def estimate(
         seconds["fine-tuning"] = tuning.seconds + seconds_per_image * num_images
     seconds["report"] = _SECONDS_OF_PAGE + seconds_per_image * min(_NUM_PICTURES_EXPLAINED, 2 * num_images)
     num_tables = 1 + num_folds * has_pretraining + (tuning.steps > 0)
-    cached = has_pretraining * min(num_images, 50_000) * 3 * 160 * 160
+    cached = has_pretraining * min(num_images, METHODS[config.method].most_images) * 3 * diet_of(config).cache_size ** 2
     disk_bytes = num_tables * num_images * width * 2 + cached + 60_000_000
     memory_bytes = peak_memory_bytes() + 500_000_000 + num_images * config.embedding_width * 4 * 3
     return Estimate({name: round(value, 1) for name, value in seconds.items()}, memory_bytes, int(disk_bytes))

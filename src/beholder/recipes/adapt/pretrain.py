@@ -96,7 +96,7 @@ def start_backbone(config: AdaptConfig, generic: nn.Module) -> nn.Module:
     if config.backbone == "conv":
         backbone = copy.deepcopy(generic).train().requires_grad_(True)
         assert isinstance(backbone, EfficientNetLite)
-        if num_frozen := METHODS[config.objective].num_frozen:
+        if num_frozen := METHODS[config.method].num_frozen:
             for part in (backbone.stem, *backbone.stages[:num_frozen]):
                 part.requires_grad_(False)
         return backbone
@@ -118,7 +118,7 @@ def pretrain(session: Session, domain: Domain, fold: int, steps: int, generic: n
 
 def _train(session: Session, domain: Domain, fold: int, steps: int, backbone: nn.Module) -> dict[str, Any]:
     config, run, device = session.config, session.run, session.device
-    diet, method, images = diet_of(config), METHODS[config.objective], domain.training_images(fold)
+    diet, method, images = diet_of(config), METHODS[config.method], domain.training_images(fold)
     most = min(steps * diet.batch_size, method.most_images)
     chosen = _affordable(images, most, derive(config.seed, "cached", fold))
     samples = [domain.samples[index] for index in chosen]
@@ -155,7 +155,7 @@ def _train(session: Session, domain: Domain, fold: int, steps: int, backbone: nn
             num_taken, stopped = error.step, str(error)
     ledger.close()
     return {
-        "objective": config.objective,
+        "objective": config.method,
         "backbone": config.backbone,
         "steps": num_taken,
         "batch_size": stream.batch_size,
@@ -167,14 +167,14 @@ def _train(session: Session, domain: Domain, fold: int, steps: int, backbone: nn
 
 def diet_of(config: AdaptConfig) -> Diet:
     """What the run's backbone is fed."""
-    diet, lr = DIETS[config.backbone], METHODS[config.objective].lr
+    diet, lr = DIETS[config.backbone], METHODS[config.method].lr
     return diet if lr is None or config.backbone == "vit" else replace(diet, lr=lr)
 
 
 def build_objective(config: AdaptConfig, backbone: nn.Module, num_images: int) -> nn.Module:
     """The objective that the run asked for, with heads that fit the backbone and so many images."""
     seed_everything(config.seed, "objective")
-    return METHODS[config.objective].build(backbone, num_images)
+    return METHODS[config.method].build(backbone, num_images)
 
 
 def steps_for(session: Session, budget: Budget, generic: nn.Module, num_images: int) -> Timed:
@@ -183,7 +183,7 @@ def steps_for(session: Session, budget: Budget, generic: nn.Module, num_images: 
         return Timed(0, 0.0)
     config, device = session.config, session.device
     diet = diet_of(config)
-    num_images = max(diet.batch_size, min(num_images, METHODS[config.objective].most_images))
+    num_images = max(diet.batch_size, min(num_images, METHODS[config.method].most_images))
     backbone = start_backbone(config, generic)
     stream = _stream(noise_pictures(diet.batch_size, diet.cache_size), diet, config, session.pixels, 0)
     num_timed = 1 if budget.steps else 4
@@ -196,7 +196,7 @@ def _stream(array: np.ndarray, diet: Diet, config: AdaptConfig, pixels: PixelCon
     return ImageStream(
         array,
         batch_size=min(diet.batch_size, len(array)),
-        num_views=METHODS[config.objective].num_views,
+        num_views=METHODS[config.method].num_views,
         augmentation=augmentation,
         seed=derive(config.seed, "stream", fold),
     )

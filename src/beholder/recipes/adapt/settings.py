@@ -30,7 +30,8 @@ class AdaptConfig:
     """For pretraining: a time such as "90s", "5m", "2h", or "400 steps", or "0" for none."""
     backbone: Literal["conv", "vit"] = "conv"
     """conv continues from ImageNet weights; vit is a small transformer from scratch."""
-    objective: Literal["teacher", "masked", "own-class"] = "teacher"
+    objective: Literal["auto", "teacher", "masked", "own-class"] = "auto"
+    """How it learns from images without labels; `method` says what auto is."""
     finetune: Literal["none", "low-rank", "full"] = "none"
     """Whether the backbone also learns from the labels, by thin matrices or with all its weights."""
     lvm: str | None = None
@@ -46,6 +47,14 @@ class AdaptConfig:
     seed: int = 0
     device: str = "auto"
     threads: int | None = None
+
+    @property
+    def method(self) -> Literal["teacher", "masked", "own-class"]:
+        """The objective: the one that was asked for, or the one that suits the backbone (docs/labels.md measured what
+        continues the generic network; a transformer from scratch was measured with the teacher)."""
+        if self.objective != "auto":
+            return self.objective
+        return "own-class" if self.backbone == "conv" else "teacher"
 
 
 def check(config: AdaptConfig) -> AdaptConfig:
