@@ -29,6 +29,7 @@ from ledger import PREDICTIONS, RUNS, energy, write_run
 
 from beholder.config import to_json
 from beholder.evaluate.label_curve import Arm, Fold, Predict, label_curve
+from beholder.evaluate.labels_saved import monotone, share_needed
 from beholder.evaluate.resample import unit_weights
 from beholder.metrics.classification import SCORES
 from beholder.recipes.adapt.domain import Domain
@@ -236,7 +237,8 @@ def compare(title: str, name: str, strong: list[Any], last: list[Any], adapted: 
             f"{fraction:>4.0%} {score:5.1f}" for fraction, score in zip(FRACTIONS, row, strict=True)
         )
     redrawn = Redrawn.of(strong, len(adapted[0]))
-    few = np.mean([redrawn.gain(adapted, one, arms[STRONG], one) for one in FRACTIONS[:FEW]], axis=0)
+    curves = {arm: redrawn.curve(rows) for arm, rows in arms.items()}
+    few = np.mean([gain(curves[name], one, curves[STRONG], one) for one in FRACTIONS[:FEW]], axis=0)
     point = float((means[name] - means[STRONG])[:FEW].mean())
     yield f"{title:20} difference {point:+.2f} points; 95 % {told(few, 95)}; 99.5 % {told(few, 99.5)}"
     folds = [
@@ -244,8 +246,18 @@ def compare(title: str, name: str, strong: list[Any], last: list[Any], adapted: 
         for row, base, one in zip(adapted, strong, plain, strict=True)
     ]
     yield f"{title:20} by fold " + " ".join(f"{one:+.2f}" for one in folds)
+    for title_of, arm, rival, fraction in (
+        ("adapted", name, STRONG, FRACTIONS[FEW - 1]), ("adapted", name, LAST, 1.0), (STRONG, STRONG, LAST, 1.0)
+    ):  # fmt: skip
+        ratio = fewer_labels(means[rival][:, None], means[arm][:, None], fraction)[0]
+        ends = np.percentile(fewer_labels(curves[rival].mean(0), curves[arm].mean(0), fraction), [2.5, 97.5])
+        said, low, high = (times(one, fraction) for one in (ratio, *ends))
+        yield (
+            f"{title:20} {title_of} for what {rival} has at {fraction:.0%}, times fewer labels: "
+            f"{said}; 95 % {low} to {high}"
+        )
     for title_of, arm, rival in (("adapted", name, STRONG), ("adapted", name, LAST), (STRONG, STRONG, LAST)):
-        caught_up = redrawn.gain(arms[arm], FRACTIONS[FEW - 1], arms[rival], 1.0)
+        caught_up = gain(curves[arm], FRACTIONS[FEW - 1], curves[rival], 1.0)
         point = float(means[arm][FEW - 1] - means[rival][FEW])
         yield f"{title:20} {title_of} at 25 % minus {rival} at 100 %: {point:+.2f} points; 95 % {told(caught_up, 95)}"
 
@@ -271,16 +283,33 @@ class Redrawn:
         ]  # fmt: skip
         return cls(weights, [one for one, _ in pairs], [one for _, one in pairs])
 
-    def gain(self, arm: list[list[Any]], fraction: float, rival: list[list[Any]], rival_fraction: float) -> np.ndarray:
-        """R: mean over folds of an arm's score at a share of the labels minus a rival's, paired in all draws."""
-        return np.mean([
-            drawn_mean(
-                label_scores(row, fraction, weights) - label_scores(other, rival_fraction, weights), seeds, label_seeds
-            )
-            for row, other, weights, seeds, label_seeds in zip(
-                arm, rival, self.weights, self.seeds, self.label_seeds, strict=True
-            )
-        ], axis=0)  # fmt: skip
+    def curve(self, arm: list[list[Any]]) -> np.ndarray:
+        """D F R: of each fold an arm's mean scores in all draws, which are the same for every arm."""
+        return np.array([
+            [drawn_mean(label_scores(row, fraction, weights), seeds, label_seeds) for fraction in FRACTIONS]
+            for row, weights, seeds, label_seeds in zip(arm, self.weights, self.seeds, self.label_seeds, strict=True)
+        ])  # fmt: skip
+
+
+def gain(arm: np.ndarray, fraction: float, rival: np.ndarray, rival_fraction: float) -> np.ndarray:
+    """R: mean over folds of an arm's redrawn scores (D F R) at a share of the labels minus a rival's at another."""
+    return (arm[:, FRACTIONS.index(fraction)] - rival[:, FRACTIONS.index(rival_fraction)]).mean(0)
+
+
+def fewer_labels(rival: np.ndarray, arm: np.ndarray, fraction: float) -> np.ndarray:
+    """R: labels that a rival (F R) needs for each one of an arm, at the score that the rival has at a share of them; 0
+    where the arm never has it. Curves are made monotone and read off between the measured shares: what has it at once
+    has the ratio to the smallest share."""
+    kept = np.isfinite(rival).all(0) & np.isfinite(arm).all(0)
+    rival, arm = rival.T[kept], arm.T[kept]
+    levels = monotone(rival)[:, FRACTIONS.index(fraction)]
+    return share_needed(rival, levels, FRACTIONS) / share_needed(arm, levels, FRACTIONS)
+
+
+def times(ratio: float, fraction: float) -> str:
+    """A ratio of labels as it can be known from the measured shares."""
+    most = fraction / FRACTIONS[0]
+    return "never" if ratio == 0 else f"{'>= ' if ratio > 0.999 * most else ''}{ratio:.2f}"
 
 
 def label_scores(row: list[Any], fraction: float, weights: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
-from domain_full import FRACTIONS, LAST, NUM_SEEDS, STRONG, Redrawn, mean_scores
+from domain_full import FRACTIONS, LAST, NUM_SEEDS, STRONG, Redrawn, gain, mean_scores
 from domain_sets import NUM_FOLDS, SETS
 from ledger import PREDICTIONS
 
@@ -58,8 +58,9 @@ def gains(name: str, arms: Mapping[str, list]) -> str:
     redrawn = Redrawn.of([row[0] for row in arms[STRONG]], len(arms["adapted"][0]))
     plain = [np.ones((1, len(row[0]["labels"]))) for row in arms[STRONG]]
     strong, lines = mean_scores(arms[STRONG], plain)[:, 0], []
+    curves = {arm: redrawn.curve(rows) for arm, rows in arms.items()}
     for arm, shape in ((LAST, 0), ("adapted", 2)):
-        draws = [redrawn.gain(arms[arm], one, arms[STRONG], one) for one in FRACTIONS]
+        draws = [gain(curves[arm], one, curves[STRONG], one) for one in FRACTIONS]
         low, high = (np.array([np.nanpercentile(one, percent) for one in draws]) for percent in (2.5, 97.5))
         points = mean_scores(arms[arm], plain)[:, 0] - strong
         told, least, most = ([float(value) for value in 100 * row] for row in (points, low, high))

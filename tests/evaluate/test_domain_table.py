@@ -49,10 +49,9 @@ def pieces(seed: int, skill: float) -> Pieces:
 
 def test_an_arm_stands_nowhere_above_itself(full: ModuleType) -> None:
     strong = pieces(1, 2.0)
-    redrawn = full.Redrawn.of(strong, 1)
+    curve = full.Redrawn.of(strong, 1).curve([[one] for one in strong])
     for fraction in FRACTIONS:
-        arm = [[one] for one in strong]
-        assert np.array_equal(redrawn.gain(arm, fraction, arm, fraction), np.zeros(300))
+        assert np.array_equal(full.gain(curve, fraction, curve, fraction), np.zeros(300))
 
 
 def test_a_large_gain_is_sure_and_told_with_its_size(full: ModuleType) -> None:
@@ -69,10 +68,24 @@ def test_a_large_gain_is_sure_and_told_with_its_size(full: ModuleType) -> None:
     assert point == pytest.approx(100 * gains.mean(), abs=0.006)
 
 
+def test_labels_are_saved_by_a_curve_that_rises_earlier_and_by_no_other(full: ModuleType) -> None:
+    strong = np.array([[0.70, 0.75, 0.80, 0.90]]).T
+    for told, ratio in (
+        (strong[:, 0], 1.0),
+        ((0.75, 0.80, 0.85, 0.90), 0.25 / 0.10),
+        ((0.65, 0.70, 0.75, 0.85), 0.25 / 0.50),  # half way in the logarithm
+        ((0.1, 0.1, 0.1, 0.1), 0.0),  # never
+    ):
+        assert full.fewer_labels(strong, np.array([told]).T, 0.25) == pytest.approx(ratio)
+    assert full.fewer_labels(strong, np.array([[0.90, 0.91, 0.92, 0.93]]).T, 1.0) == pytest.approx(1 / 0.05)
+    falls = np.array([[0.70, 0.85, 0.80, 0.78]]).T  # chance: more labels do not harm
+    assert full.fewer_labels(falls, falls, 0.25) == pytest.approx(1.0)
+
+
 def test_one_seed_with_all_labels_is_compared_with_each_seed_of_a_quarter(full: ModuleType) -> None:
     strong = [[one] for one in pieces(1, 2.0)]
-    redrawn = full.Redrawn.of([row[0] for row in strong], 1)
-    behind = redrawn.gain(strong, 0.25, strong, 1.0)
+    curve = full.Redrawn.of([row[0] for row in strong], 1).curve(strong)
+    behind = full.gain(curve, 0.25, curve, 1.0)
     assert behind.shape == (300,) and np.isfinite(behind).all() and behind.std() > 0
 
 
@@ -80,7 +93,8 @@ def test_where_nothing_is_gained_the_interval_holds_nothing_about_as_often_as_it
     held = 0
     for trial in range(40):
         strong, rows = pieces(100 + trial, 1.0), [[one] for one in pieces(500 + trial, 1.0)]
-        draws = full.Redrawn.of(strong, 1).gain(rows, 0.10, [[one] for one in strong], 0.10)
+        redrawn = full.Redrawn.of(strong, 1)
+        draws = full.gain(redrawn.curve(rows), 0.10, redrawn.curve([[one] for one in strong]), 0.10)
         low, high = np.percentile(draws, [2.5, 97.5])
         held += low <= 0 <= high
     assert held >= 34  # 38 are meant; with five seeds the intervals are a little short

@@ -78,8 +78,8 @@ def labels_saved(
             f"The largest of the fractions is {curve.fractions[-1]:g}; labels saved need 1.0, all labels, too."
         )
     shares = {arm.name: _point_curve(curve, arm.name)[None] for arm in curve.arms}  # 1 F
-    level = _monotone(shares[reference][:1])[:, -1]
-    needed = {name: float(_share_needed(scores, level, curve.fractions)[0]) for name, scores in shares.items()}
+    level = monotone(shares[reference][:1])[:, -1]
+    needed = {name: float(share_needed(scores, level, curve.fractions)[0]) for name, scores in shares.items()}
     ratios = _redrawn_ratios(curve, reference, num_resamples, seed)
     rows = tuple(
         _saving(curve, arm.name, needed[reference], needed[arm.name], ratios[arm.name])
@@ -96,17 +96,18 @@ def _point_curve(curve: Curve, name: str) -> Float[np.ndarray, " F"]:
     return point_scores(curve, name).mean((1, 2))
 
 
-def _monotone(scores: Float[np.ndarray, "R F"]) -> Float[np.ndarray, "R F"]:
+def monotone(scores: Float[np.ndarray, "R F"]) -> Float[np.ndarray, "R F"]:
+    """Each row's nearest one in least squares that never falls."""
     return np.array([isotonic_regression(row).x for row in scores]).reshape(scores.shape)
 
 
-def _share_needed(
+def share_needed(
     scores: Float[np.ndarray, "R F"], levels: Float[np.ndarray, " R"], fractions: Sequence[float]
 ) -> Float[np.ndarray, " R"]:
     """Smallest share of labels whose smoothed score reaches the level; infinity where none does."""
     logs = np.log(fractions)
     needed = np.full(len(scores), np.inf)
-    for row, (smooth, level) in enumerate(zip(_monotone(scores), levels, strict=True)):
+    for row, (smooth, level) in enumerate(zip(monotone(scores), levels, strict=True)):
         reached = np.flatnonzero(smooth >= level - 1e-12)
         if not len(reached):
             continue
@@ -125,8 +126,8 @@ def _redrawn_ratios(curve: Curve, reference: str, num_resamples: int, seed: int)
     weights = unit_weights(units.num_units, num_resamples, seed)
     scores = {arm.name: mean_over_folds(resampled_scores(curve, arm.name, units, weights)).T for arm in curve.arms}
     whole = np.isfinite(scores[reference]).all(1)
-    levels = _monotone(scores[reference][whole])[:, -1]
-    needed = {name: _share_needed(values[whole], levels, curve.fractions) for name, values in scores.items()}
+    levels = monotone(scores[reference][whole])[:, -1]
+    needed = {name: share_needed(values[whole], levels, curve.fractions) for name, values in scores.items()}
     return {name: needed[reference] / shares for name, shares in needed.items()}
 
 
