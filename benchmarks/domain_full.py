@@ -249,13 +249,10 @@ def compare(title: str, name: str, strong: list[Any], last: list[Any], adapted: 
     for title_of, arm, rival, fraction in (
         ("adapted", name, STRONG, FRACTIONS[FEW - 1]), ("adapted", name, LAST, 1.0), (STRONG, STRONG, LAST, 1.0)
     ):  # fmt: skip
-        ratio = fewer_labels(means[rival][:, None], means[arm][:, None], fraction)[0]
-        ends = np.percentile(fewer_labels(curves[rival].mean(0), curves[arm].mean(0), fraction), [2.5, 97.5])
-        said, low, high = (times(one, fraction) for one in (ratio, *ends))
-        yield (
-            f"{title:20} {title_of} for what {rival} has at {fraction:.0%}, times fewer labels: "
-            f"{said}; 95 % {low} to {high}"
-        )
+        (point,) = fewer_labels(means[rival][:, None], means[arm][:, None], fraction)
+        drawn = sorted(fewer_labels(curves[rival].mean(0), curves[arm].mean(0), fraction))
+        low, high = (drawn[round(percent / 100 * (len(drawn) - 1))] for percent in (2.5, 97.5))
+        yield f"{title:20} {title_of} for what {rival} has at {fraction:.0%}: labels {point}; 95 % {low} to {high}"
     for title_of, arm, rival in (("adapted", name, STRONG), ("adapted", name, LAST), (STRONG, STRONG, LAST)):
         caught_up = gain(curves[arm], FRACTIONS[FEW - 1], curves[rival], 1.0)
         point = float(means[arm][FEW - 1] - means[rival][FEW])
@@ -296,20 +293,26 @@ def gain(arm: np.ndarray, fraction: float, rival: np.ndarray, rival_fraction: fl
     return (arm[:, FRACTIONS.index(fraction)] - rival[:, FRACTIONS.index(rival_fraction)]).mean(0)
 
 
-def fewer_labels(rival: np.ndarray, arm: np.ndarray, fraction: float) -> np.ndarray:
-    """R: labels that a rival (F R) needs for each one of an arm, at the score that the rival has at a share of them; 0
-    where the arm never has it. Curves are made monotone and read off between the measured shares: what has it at once
-    has the ratio to the smallest share."""
+@dataclass(frozen=True, order=True)
+class Times:
+    """How many times fewer labels; 0 for a score that is never reached."""
+
+    ratio: float
+    is_at_least: bool
+    """The smallest share measured is already enough."""
+
+    def __str__(self) -> str:
+        return "never" if self.ratio == 0 else f"{'>= ' * self.is_at_least}{self.ratio:.2f} times fewer"
+
+
+def fewer_labels(rival: np.ndarray, arm: np.ndarray, fraction: float) -> list[Times]:
+    """For each draw how many labels a rival (F R) needs for one of an arm, at the score that the rival has at a share
+    of them. Curves are made monotone and read off between the measured shares, never beyond them."""
     kept = np.isfinite(rival).all(0) & np.isfinite(arm).all(0)
     rival, arm = rival.T[kept], arm.T[kept]
     levels = monotone(rival)[:, FRACTIONS.index(fraction)]
-    return share_needed(rival, levels, FRACTIONS) / share_needed(arm, levels, FRACTIONS)
-
-
-def times(ratio: float, fraction: float) -> str:
-    """A ratio of labels as it can be known from the measured shares."""
-    most = fraction / FRACTIONS[0]
-    return "never" if ratio == 0 else f"{'>= ' if ratio > 0.999 * most else ''}{ratio:.2f}"
+    asked, given = (share_needed(scores, levels, FRACTIONS) for scores in (rival, arm))
+    return [Times(float(a / b), bool(b == FRACTIONS[0])) for a, b in zip(asked, given, strict=True)]
 
 
 def label_scores(row: list[Any], fraction: float, weights: np.ndarray) -> np.ndarray:

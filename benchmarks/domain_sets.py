@@ -47,16 +47,24 @@ class OpenSet:
 
 
 @contextmanager
-def opened(
+def open_set(
     name: str, data: Path | None, folder: Path, run: str, resolutions: tuple[int, ...] | None = None
-) -> Iterator[OpenSet]:
-    """On one thread, in the run folder of that name below `folder`, where features that are there are not made again;
-    `adapt`'s resolutions if none are given."""
+) -> Iterator[tuple[Session, Domain]]:
+    """A set as `adapt` reads it, on one thread, in the run folder of that name below `folder`; `adapt`'s resolutions if
+    none are given."""
     folder.mkdir(parents=True, exist_ok=True)
     config = describe_set(name, data, folder, resolutions)
     with RunFolder.open(folder / run, to_json(config)) as opened_run:
         session = Session(config, opened_run, pick_device("cpu", 1), Limits(), PixelConfig(), Log())
-        domain = read_domain(config, opened_run, session.limits, 1, session.log)
+        yield session, read_domain(config, opened_run, session.limits, 1, session.log)
+
+
+@contextmanager
+def opened(
+    name: str, data: Path | None, folder: Path, run: str, resolutions: tuple[int, ...] | None = None
+) -> Iterator[OpenSet]:
+    """The same with generic features; those that are there are not made again."""
+    with open_set(name, data, folder, run, resolutions) as (session, domain):
         generic = efficientnet_lite0()
         yield OpenSet(session, domain, generic, extract(session, generic, domain.samples, "features"))
 

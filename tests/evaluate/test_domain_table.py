@@ -68,18 +68,37 @@ def test_a_large_gain_is_sure_and_told_with_its_size(full: ModuleType) -> None:
     assert point == pytest.approx(100 * gains.mean(), abs=0.006)
 
 
-def test_labels_are_saved_by_a_curve_that_rises_earlier_and_by_no_other(full: ModuleType) -> None:
+@pytest.mark.parametrize(
+    ("arm", "fraction", "said"),
+    [
+        ((0.70, 0.75, 0.80, 0.90), 0.25, "1.00 times fewer"),
+        ((0.75, 0.80, 0.85, 0.90), 0.25, "2.50 times fewer"),  # a tenth for a quarter
+        ((0.65, 0.70, 0.75, 0.85), 0.25, "0.50 times fewer"),  # half way in the logarithm, between 0.25 and 1
+        ((0.85, 0.75, 0.80, 0.90), 0.25, ">= 5.00 times fewer"),  # more labels do not harm: 0.80 from the first on
+        ((0.90, 0.91, 0.92, 0.93), 1.0, ">= 20.00 times fewer"),
+        ((0.10, 0.10, 0.10, 0.10), 0.25, "never"),
+    ],
+)
+def test_labels_are_saved_by_a_curve_that_rises_earlier(
+    full: ModuleType, arm: tuple[float, ...], fraction: float, said: str
+) -> None:
     strong = np.array([[0.70, 0.75, 0.80, 0.90]]).T
-    for told, ratio in (
-        (strong[:, 0], 1.0),
-        ((0.75, 0.80, 0.85, 0.90), 0.25 / 0.10),
-        ((0.65, 0.70, 0.75, 0.85), 0.25 / 0.50),  # half way in the logarithm
-        ((0.1, 0.1, 0.1, 0.1), 0.0),  # never
-    ):
-        assert full.fewer_labels(strong, np.array([told]).T, 0.25) == pytest.approx(ratio)
-    assert full.fewer_labels(strong, np.array([[0.90, 0.91, 0.92, 0.93]]).T, 1.0) == pytest.approx(1 / 0.05)
-    falls = np.array([[0.70, 0.85, 0.80, 0.78]]).T  # chance: more labels do not harm
-    assert full.fewer_labels(falls, falls, 0.25) == pytest.approx(1.0)
+    (found,) = full.fewer_labels(strong, np.array([arm]).T, fraction)
+    assert str(found) == said
+
+
+def test_what_is_saved_is_told_with_its_interval(full: ModuleType) -> None:
+    strong = pieces(1, 2.0)
+    lines = list(full.compare("set", "adapted", strong, pieces(4, 0.1), [[one] for one in pieces(2, 4.0)]))
+    above, *of_plain = (line for line in lines if "labels" in line)
+    assert re.search(r"strong has at 25%: labels >= \S+ times fewer; 95 % >= \S+ times fewer to >= \S+ times", above)
+    assert len(of_plain) == 2 and all("last layer has at 100%: labels" in line for line in of_plain)
+    (itself,) = (
+        line
+        for line in full.compare("set", "again", strong, strong, [[one] for one in strong])
+        if "strong has at 25%" in line
+    )
+    assert itself.count("1.00 times fewer") == 3
 
 
 def test_one_seed_with_all_labels_is_compared_with_each_seed_of_a_quarter(full: ModuleType) -> None:

@@ -233,6 +233,13 @@ def test_a_bound_is_told_as_one() -> None:
     assert "≤ 83" in text
 
 
+def test_the_training_is_told_with_its_images_where_they_are_known() -> None:
+    results = example_results()
+    assert "told from all others however it is cropped and tinted. 6,000 steps on 1,884 images in " in text_of(results)
+    del results["training"]["num_images"]
+    assert "tinted. 6,000 steps in " in text_of(results)
+
+
 def test_why_a_model_is_shipped_is_said_once_and_beside_it() -> None:
     text = text_of(example_results())
     assert text.count("Shipped model: generic + adapted") == 1 and "Shipped: " not in text

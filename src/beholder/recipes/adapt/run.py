@@ -141,10 +141,10 @@ def _see_fold(session: Session, domain: Domain, fold: int, generic: nn.Module, f
     if steps == 0 or len(train) < 2:
         return Seen(space, (), None)
     candidate = pretrain(session, domain, fold, steps, generic)
-    steps, looked_at = candidate.story["steps"], candidate.story["num_images"]
+    taken, looked_at = candidate.story["steps"], candidate.story["num_images"]
     of_all = "" if looked_at == len(train) else f" of {len(train):,}"
     stopped = f"; stopped: {candidate.stopped}" if candidate.stopped else ""
-    session.log.stage("Pretrain", f"{steps:,} steps of {config.method} on {looked_at:,}{of_all} images{stopped}")
+    session.log.stage("Pretrain", f"{taken:,} steps of {config.method} on {looked_at:,}{of_all} images{stopped}")
     adapted = _extract(session, domain, candidate.backbone, "adapted features", fold)
     with session.run.charged("adapted features"):
         others = (
