@@ -50,8 +50,8 @@ class AdaptConfig:
 
     @property
     def method(self) -> Literal["teacher", "masked", "own-class"]:
-        """The objective: the one that was asked for, or the one that suits the backbone (docs/labels.md measured what
-        continues the generic network; a transformer from scratch was measured with the teacher)."""
+        """The objective: the one that was asked for, or the one that suits the backbone (docs/labels.md measured
+        own-class on the generic network; a transformer from scratch was measured with the teacher)."""
         if self.objective != "auto":
             return self.objective
         return "own-class" if self.backbone == "conv" else "teacher"
