@@ -2,7 +2,7 @@
 
     python benchmarks/domain_full.py run --data DATA --out full      of own class: ten to twelve hours of one core
     python benchmarks/domain_full.py run --set elpv --seeds 0 --candidate low-rank --variant low-rank-4 --out full
-    python benchmarks/domain_full.py table [--folds 0 --seeds 0]      of what is there, in seconds
+    python benchmarks/domain_full.py table [--folds 0 --seeds 0]      of what is there, in a minute or two
 
 Four grouped folds, three pretraining seeds, five label seeds, 5, 10, 25 and 100 % of the labels, `adapt`'s spaces
 (three resolutions, 256 principal components) and readout for all arms. A fold and a seed are a piece: a piece that is
