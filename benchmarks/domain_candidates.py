@@ -56,6 +56,7 @@ from beholder.types import Batch, Losses
 SHARES_OF_WEIGHTS = (0.3, 0.5, 0.7)
 SHARES_OF_STATISTICS = (0.1, 0.3, 1.0)
 RANKS, LOW_RANK_RATE = (4, 16), 1e-3
+GENTLE_RATE = 5e-5
 OWN_CLASS_RATES = (5e-5, 2e-4)
 STUDENT_SIDE, STUDENT_RATE = 96, 1e-3
 _VIEW, _CACHED, _BATCH, _NUM_TIMED = 112, 144, 32, 4
@@ -82,6 +83,16 @@ def by_teacher(session: Session, domain: Domain, generic: nn.Module, seconds: fl
     """Self-distillation from the generic backbone on."""
     backbone, story = _taught(session, domain, generic, seconds)
     yield _of_backbone("teacher", session, backbone, story)
+
+
+def by_gentle_teacher(
+    session: Session, domain: Domain, generic: nn.Module, seconds: float, _: Features
+) -> Iterator[Variant]:
+    """Self-distillation at a quarter of `adapt`'s rate."""
+    backbone = start_backbone(dataclasses.replace(session.config, objective="teacher"), generic)
+    name = f"teacher-{GENTLE_RATE:g}"
+    story = _learn(session, domain, backbone, SelfDistillation(backbone), seconds, name, GENTLE_RATE)
+    yield _of_backbone(name, session, backbone, story)
 
 
 def by_pulled_teacher(
@@ -219,6 +230,7 @@ def by_peer(method: str) -> Make:
 
 CANDIDATES: dict[str, Make] = {
     "teacher": by_teacher,
+    "teacher-gentle": by_gentle_teacher,
     "teacher-pulled": by_pulled_teacher,
     "statistics": by_statistics,
     "low-rank": by_low_rank,

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import beholder
 from beholder.runtime.energy import WATTS_PER_BUSY_CORE
 from beholder.runtime.files import write_text
 
-_ROOT = Path(__file__).parent.parent
+_ROOT = Path(__file__).resolve().parent.parent
 RUNS = _ROOT / "research" / "runs"
 PREDICTIONS = _ROOT / "research" / "predictions"
 
@@ -26,7 +27,8 @@ def _git(*words: str) -> str:
 
 
 _CHANGED = "-changed" if _git("status", "--porcelain", "--", "src", "benchmarks") else ""
-COMMIT = _git("rev-parse", "--short", "HEAD") + _CHANGED
+_IS_OF_HERE = Path(beholder.__file__).resolve().parents[2] == _ROOT
+COMMIT = _git("rev-parse", "--short", "HEAD") + _CHANGED + ("" if _IS_OF_HERE else ", with an installed beholder")
 """Of the code that runs, as it was when the process began."""
 
 
