@@ -1,6 +1,7 @@
 """Candidates of `domain_full.py` that lightly-train pretrains: the same network and first weights, images, picture
-size, batch and CPU seconds of one thread as ours, its own methods, augmentations, optimizers and schedules. Its rates
-are its defaults; ours was chosen on validation parts.
+size, batch and CPU seconds of one thread as ours, its own methods, augmentations and schedules. Its optimizers and
+rates are its defaults, which are made for networks that begin with nothing; ours was chosen on validation parts, so
+that each method is also run with ours ("-gentle": AdamW, a rate of 5e-5).
 
     LIGHTLY_TRAIN=PEER/bin/python python benchmarks/domain_full.py run --set elpv --candidate lightly-train-simclr \\
         --variant lightly-train-simclr --out full
@@ -16,6 +17,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +34,35 @@ from beholder.recipes.pixel_cache import cache_pixels
 from beholder.runtime.files import read_json, write_whole
 from beholder.tokenizers.pixels import PixelConfig
 
+_REFERENCE, _GENTLE_RATE = 256, 5e-5
+"""The batch that the peer's rates are told for: it scales them by its own over this."""
+
+
+@dataclass(frozen=True)
+class PeerMethod:
+    """What is asked of `lightly_train.pretrain`."""
+
+    method: str
+    transform: dict[str, Any] = field(default_factory=dict)
+    is_gentle: bool = False
+    """AdamW at our rate, instead of what the method comes with."""
+
+    def optimizer(self, batch: int) -> dict[str, Any]:
+        return {"optim": "adamw", "optim_args": {"lr": _GENTLE_RATE * _REFERENCE / batch}} if self.is_gentle else {}
+
+
+_NO_SMALL_VIEWS = {"local_view": None}  # six more views of 96 pixels would leave a third of the steps
 METHODS = {
-    "simclr": {},
-    "dino": {"local_view": None},  # six more views of 96 pixels would leave a third of the steps
+    "simclr": PeerMethod("simclr"),
+    "simclr-gentle": PeerMethod("simclr", is_gentle=True),
+    "dino": PeerMethod("dino", _NO_SMALL_VIEWS),
+    "dino-gentle": PeerMethod("dino", _NO_SMALL_VIEWS, is_gentle=True),
 }
 PEER = Path(__file__).parent / "lightly_train_peer.py"
 
 
 def pretrained_by_peer(
-    method: str,
+    name: str,
     session: Session,
     domain: Domain,
     generic: nn.Module,
@@ -50,20 +72,21 @@ def pretrained_by_peer(
     cached: int,
     batch: int,
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """The network after so many CPU seconds of the peer's method, and what it took."""
+    """The network after so many CPU seconds of one of METHODS, and what it took."""
+    how = METHODS[name]
     python = os.environ.get("LIGHTLY_TRAIN")
     if python is None:
         sys.exit("LIGHTLY_TRAIN is not set; name the Python of lightly-train's environment.")
     assert isinstance(generic, EfficientNetLite)
-    folder = session.run.scratch(f"lightly-train-{method}")
+    folder = session.run.scratch(f"lightly-train-{name}")
     photos = write_photos(session, domain, cached, folder / "photos")
     start, end, story = folder / "start.safetensors", folder / "end.safetensors", folder / "story.json"
     save_tensors(start, generic.state_dict())
     asked = {
-        "method": method, "photos": str(photos), "config": to_json(generic.config), "start": str(start),
-        "end": str(end), "story": str(story), "out": str(folder / "out"), "seconds": seconds, "batch": batch,
-        "seed": session.config.seed,
-        "transform": {"image_size": [view, view], "normalize": as_read(session.pixels), **METHODS[method]},
+        "method": how.method, "optimizer": how.optimizer(batch), "photos": str(photos), "out": str(folder / "out"),
+        "config": to_json(generic.config), "start": str(start), "end": str(end), "story": str(story),
+        "seconds": seconds, "batch": batch, "seed": session.config.seed,
+        "transform": {"image_size": [view, view], "normalize": as_read(session.pixels), **how.transform},
     }  # fmt: skip
     if not story.exists():
         source = str(Path(__file__).parent.parent / "src")

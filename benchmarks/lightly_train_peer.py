@@ -56,6 +56,7 @@ def learn(asked: dict[str, Any], steps: int, out: Path) -> float:
         out=str(out), data=asked["photos"], model=Wrapped(network.train()), method=asked["method"], batch_size=batch,
         epochs=steps // (num_images // batch) + 1, num_workers=0, accelerator="cpu", precision="32-true",
         seed=asked["seed"], transform_args=asked["transform"], trainer_args={"max_steps": steps}, overwrite=True,
+        **asked["optimizer"],
     )  # fmt: skip
     return time.process_time() - TIMES[0]
 
@@ -71,7 +72,7 @@ def main() -> None:
     seconds = learn(asked, steps, out / "run")
     save_tensors(Path(asked["end"]), torch.load(out / "run/exported_models/exported_last.pt", weights_only=True))
     told = {"objective": f"lightly-train {asked['method']}", "steps": steps, "batch_size": asked["batch"],
-            "cpu_seconds": seconds, "peer": lightly_train.__version__}  # fmt: skip
+            **asked["optimizer"], "cpu_seconds": seconds, "peer": lightly_train.__version__}  # fmt: skip
     Path(asked["story"]).write_text(json.dumps(told))
 
 
