@@ -78,6 +78,7 @@ def plot(asked: argparse.Namespace) -> None:
     """A line for each run, and two pictures: over minutes with all images, and over images with five minutes."""
     files = sorted(RUNS.glob(f"trend-{asked.set}-{asked.variant}-*.json"))
     runs = [one for one in (json.loads(path.read_text()) for path in files) if one["fold"] == asked.fold]
+    runs.sort(key=lambda one: (one["minutes"], one["num_unlabelled"], one["seed"]))
     strong = generic_scores(asked)
     for one in runs:
         gains = " ".join(f"{100 * float(key):g} % {value:+.2f}" for key, value in gain(one, strong).items())
