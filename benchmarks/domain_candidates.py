@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from domain_peer import GENTLE_RATE, pretrained_by_peer, squares_of
 from domain_peer import METHODS as PEER_METHODS
-from domain_peer import pretrained_by_peer, squares_of
 from domain_tokens import MapReader, teach_reader, tokens_of
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,8 +56,7 @@ from beholder.types import Batch, Losses
 SHARES_OF_WEIGHTS = (0.3, 0.5, 0.7)
 SHARES_OF_STATISTICS = (0.1, 0.3, 1.0)
 RANKS, LOW_RANK_RATE = (4, 16), 1e-3
-GENTLE_RATE = 5e-5
-OWN_CLASS_RATES = (5e-5, 2e-4)
+OWN_CLASS_RATES = (GENTLE_RATE, 2e-4)
 STUDENT_SIDE, STUDENT_RATE = 96, 1e-3
 _VIEW, _CACHED, _BATCH, _NUM_TIMED = 112, 144, 32, 4
 

@@ -34,7 +34,8 @@ from beholder.recipes.pixel_cache import cache_pixels
 from beholder.runtime.files import read_json, write_whole
 from beholder.tokenizers.pixels import PixelConfig
 
-_REFERENCE, _GENTLE_RATE = 256, 5e-5
+GENTLE_RATE = 5e-5
+_REFERENCE = 256
 """The batch that the peer's rates are told for: it scales them by its own over this."""
 
 
@@ -48,7 +49,7 @@ class PeerMethod:
     """AdamW at our rate, instead of what the method comes with."""
 
     def optimizer(self, batch: int) -> dict[str, Any]:
-        return {"optim": "adamw", "optim_args": {"lr": _GENTLE_RATE * _REFERENCE / batch}} if self.is_gentle else {}
+        return {"optim": "adamw", "optim_args": {"lr": GENTLE_RATE * _REFERENCE / batch}} if self.is_gentle else {}
 
 
 _NO_SMALL_VIEWS = {"local_view": None}  # six more views of 96 pixels would leave a third of the steps

@@ -107,15 +107,13 @@ def gain(one: dict[str, Any], strong: dict[str, np.ndarray]) -> dict[str, float]
 
 
 def drawn(rows: list[dict[str, Any]], key: str, name: str, strong: dict[str, np.ndarray]) -> str:
-    """A picture of its own: means over pretraining seeds, and the least and most of them."""
+    """A picture of its own: means over pretraining seeds."""
     places = sorted({one[key] for one in rows})
     lines = []
     for number, (fraction, colour) in enumerate(zip(strong, ("adapted", "generic", "other"), strict=True)):
-        values = [[gain(one, strong)[fraction] for one in rows if one[key] == place] for place in places]
-        lines.append(Line(
-            f"{100 * float(fraction):g} % of the labels", [float(np.mean(value)) for value in values],
-            [min(value) for value in values], [max(value) for value in values], colour=colour, shape=number,
-        ))  # fmt: skip
+        values = [np.mean([gain(one, strong)[fraction] for one in rows if one[key] == place]) for place in places]
+        title = f"{100 * float(fraction):g} % of the labels"
+        lines.append(Line(title, [float(value) for value in values], colour=colour, shape=number))
     ticks = [(float(place), f"{place:,g}", name) for place in places]
     axes = Axes(
         places, ticks, is_logarithmic=True, y_title="AUC above the generic features, points", write="{:+.2f}".format
