@@ -1,8 +1,9 @@
-"""The intervals of benchmarks/domain_full.py: what is the same differs by nothing, what is sure is sure, what is
-chance is found to be chance about as often as is said."""
+"""The tables of benchmarks/domain_full.py, domain_against.py, domain_trend.py and domain_rule.py: what is the same
+differs by nothing, what is sure is sure, what is chance is found to be chance about as often as is said."""
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from beholder.evaluate.label_curve import Fold
 
 FRACTIONS, NUM_LABEL_SEEDS, NUM_FOLDS = (0.05, 0.10, 0.25, 1.0), 5, 4
 Pieces = list[dict[str, Any]]
@@ -119,3 +122,62 @@ def test_where_nothing_is_gained_the_interval_holds_nothing_about_as_often_as_it
         low, high = np.percentile(draws, [2.5, 97.5])
         held += low <= 0 <= high
     assert held >= 34  # 38 are meant; with five seeds the intervals are a little short
+
+
+def test_the_row_against_a_rival_is_the_difference_of_their_scores(full: ModuleType) -> None:
+    against, strong = importlib.import_module("domain_against"), pieces(1, 2.0)
+    ours, rival = ([[one] for one in pieces(seed, skill)] for seed, skill in ((2, 4.0), (3, 0.5)))
+    there = list(against.differences(ours, rival, strong))
+    back = list(against.differences(rival, ours, strong))
+    assert len(there) == len(back) == len(FRACTIONS)
+    for said, other, own, behind in zip(there, back, *scores_of(full, ours, rival), strict=True):
+        point, low, high = map(float, re.findall(r"[+-][0-9.]+", said))
+        assert 0 < low < point < high and point == pytest.approx(100 * (own - behind), abs=0.051)
+        assert [-float(one) for one in re.findall(r"[+-][0-9.]+", other)] == [point, high, low]
+    same = list(against.differences(ours, ours, strong))
+    assert all(re.fullmatch(r"[+-]0.0 \([+-]0.0+ to [+-]0.0+\)", one) for one in same)
+
+
+def scores_of(full: ModuleType, *arms: list[list[dict[str, Any]]]) -> list[np.ndarray]:
+    return [full.mean_scores(arm, [np.ones((1, 120))] * NUM_FOLDS)[:, 0] for arm in arms]
+
+
+def test_a_rival_of_which_a_piece_is_missing_has_no_row(full: ModuleType, tmp_path: Path) -> None:
+    against = importlib.import_module("domain_against")
+    for fold, piece in enumerate(pieces(1, 2.0)):
+        (tmp_path / f"fold-{fold}").mkdir()
+        for name in ("strong", "ours-0", "rival-0")[: 2 if fold == 3 else 3]:
+            np.savez(tmp_path / f"fold-{fold}" / f"{name}.npz", **piece)
+    assert len(list(against.rows(tmp_path, "ours", "rival", [0, 1, 2], [0]))) == 1
+    assert not list(against.rows(tmp_path, "ours", "rival", [0, 1, 2, 3], [0]))
+
+
+def test_a_trend_tells_points_above_the_generic_features_draw_by_draw(full: ModuleType) -> None:
+    trend = importlib.import_module("domain_trend")
+    strong = {"0.05": np.array([0.6, 0.8]), "0.1": np.array([0.7, 0.9]), "0.25": np.array([0.8, 0.9])}
+    one = {"scores": {"0.05": [0.7, 0.8], "0.1": [0.7, 0.9], "0.25": [0.7, 0.9], "1": [0.99]}}
+    assert trend.gain(one, strong) == pytest.approx({"0.05": 5.0, "0.1": 0.0, "0.25": -5.0})
+
+
+def test_fewer_images_are_some_of_more(full: ModuleType) -> None:
+    found = []
+    for share in (0.1, 0.3, 1.0):
+        few = object.__new__(full.Fewer)  # of a domain's fields these two alone say what may be learned from
+        vars(few).update(groups=np.arange(120), folds=(Fold(np.arange(20, 90), np.arange(20)),), share=share, seed=3)
+        found.append(few.training_images(0).tolist())
+    assert [len(one) for one in found] == [10, 30, 100]
+    assert set(found[0]) < set(found[1]) < set(found[2]) == set(range(20, 120))
+    assert all(one == sorted(one) for one in found)
+
+
+def test_a_rule_gets_the_gain_of_what_it_ships_and_nothing_of_the_rest(full: ModuleType) -> None:
+    rule = importlib.import_module("domain_rule")
+    rows = [
+        {"gain": 0.03, "error": 0.01, "generic_score": 0.80, "candidate_score": 0.84},
+        {"gain": 0.01, "error": 0.01, "generic_score": 0.80, "candidate_score": 0.78},
+        {"gain": -0.01, "error": 0.01, "generic_score": 0.80, "candidate_score": 0.79},
+        {"gain": 0.0, "error": 0.0, "generic_score": 0.80, "candidate_score": 0.80},
+    ]
+    assert rule.outcome(rows, 2.0) == "25%, +1.00, worse 0%"
+    assert rule.outcome(rows, 0.0) == "50%, +0.50, worse 25%"
+    assert rule.outcome(rows, -np.inf) == "100%, +0.25, worse 50%"

@@ -20,7 +20,6 @@ from parity.continuation import CONTINUATIONS  # noqa: E402 (after the check abo
 from parity.contract import TRUTHS, Pair, make_pair  # noqa: E402
 from parity.mutation import judge, known_invisible  # noqa: E402
 from parity.reference import save  # noqa: E402
-from shapes import unchecked  # noqa: E402
 
 _SMALL = {"vocab_size": 61, "num_hidden_layers": 2, "eos_token_id": None, "bos_token_id": None, "pad_token_id": None}
 _WIDE = {**_SMALL, "hidden_size": 48, "num_attention_heads": 6}
@@ -110,7 +109,6 @@ def test_it_is_true(pair: Pair, truth: Callable[[Pair], None]) -> None:
     truth(pair)
 
 
-@unchecked()
 def test_every_switch_that_is_turned_is_noticed(pair: Pair) -> None:
     """All but the one that mathematics hides; that one is why tensors are counted too."""
     verdict = judge(pair)

@@ -10,7 +10,6 @@ import pytest
 import torch
 from parity import proof
 from parity.reference import randomise, relative_error, save
-from shapes import unchecked
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -193,7 +192,6 @@ def test_with_shut_gates_the_language_model_is_what_it_was_bit_for_bit(case: Cas
     assert torch.equal(model(tokens), plain(tokens))
 
 
-@unchecked()
 @torch.no_grad()
 def test_every_wrong_switch_is_caught(case: Case) -> None:
     config, mixed = case.found.config, proof.changed

@@ -14,7 +14,6 @@ from parity.vision import CASES, LARGE, NATIVE, SMALL, TEXT_ONLY, WIDE, Outputs,
 from parity.vision import say_ours as ours
 from parity.vision import say_theirs as theirs
 from parity.vision_flips import flips
-from shapes import unchecked
 from torch import Tensor, nn
 
 from beholder.checkpoint.files import load_into, load_tensors
@@ -134,7 +133,6 @@ def test_written_back_it_opens_in_transformers(pair: Pair) -> None:
     agree(FAMILIES[found.kind].write(found.config), pair.reference.config.to_dict())
 
 
-@unchecked()
 @torch.no_grad()
 def test_every_wrong_switch_is_caught(pair: Pair) -> None:
     """A model with one switch turned does not load, or speaks otherwise on some image; a small eps by its value."""

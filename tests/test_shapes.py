@@ -1,0 +1,39 @@
+"""The checks of annotations that all tests lean on: they find what is wrong, in the first calls of every test."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import Float, TypeCheckError, jaxtyped
+from shapes import MOST, begin_test, checked
+from torch import Tensor
+
+from beholder.metrics.classification import auc
+
+
+@jaxtyped(typechecker=checked)
+def doubled(rows: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
+    return torch.cat([rows, rows]) if len(rows) == 3 else 2 * rows
+
+
+def test_a_wrong_shape_is_found_going_in_and_coming_out() -> None:
+    with pytest.raises(TypeCheckError, match="parameters"):
+        doubled(torch.ones(1, 5))
+    with pytest.raises(TypeCheckError, match="return value"):
+        doubled(torch.ones(3, 2))
+    assert doubled(torch.ones(2, 2)).sum() == 8
+
+
+def test_only_the_first_calls_of_a_test_are_checked() -> None:
+    for _ in range(MOST):
+        doubled(torch.ones(1, 2))
+    assert doubled(torch.ones(1, 5)).shape == (1, 5)
+    begin_test()
+    with pytest.raises(TypeCheckError):
+        doubled(torch.ones(1, 5))
+
+
+def test_the_package_is_checked() -> None:
+    with pytest.raises(TypeCheckError):
+        auc(np.ones((3, 2)), np.ones(4, int), np.ones((1, 3)))
