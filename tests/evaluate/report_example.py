@@ -147,8 +147,8 @@ def _verdict() -> dict[str, Any]:
         "sentence": "Helped: adapting raised the AUC by 2.4 points (95 % interval +0.9 to +3.9); "
         "this data could have shown a gain of 2.1 points.",
         "details": [
-            "Shipped: generic + adapted, because validation preferred it: on left-out training groups the gain was "
-            "+2.6 points, standard error 0.9.",
+            "Shipped: generic + adapted, because validation preferred it: with all labels of the training part, left-out "
+            "groups say +2.60 points, standard error 0.90.",
             "The gain is largest with few labels: 4.8 points at 5 %.",
         ],
         "metric": "AUC",
@@ -334,7 +334,7 @@ def _finetuning() -> dict[str, Any]:
         "error": 0.004,
         "kept": True,
         "test": {"before": 0.871, "after": 0.884, "interval": [-0.002, 0.028]},
-        "sentence": "Low-rank fine-tuning was kept: +1.1 points, standard error 0.4 on images kept from it; on the "
+        "sentence": "Low-rank fine-tuning was kept: +1.10 points, standard error 0.40 on images kept from it; on the "
         "test part the change is +1.3 points (95 % interval -0.2 to +2.8).",
         "stopped": None,
     }

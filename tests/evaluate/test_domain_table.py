@@ -172,12 +172,19 @@ def test_fewer_images_are_some_of_more(full: ModuleType) -> None:
 
 def test_a_rule_gets_the_gain_of_what_it_ships_and_nothing_of_the_rest(full: ModuleType) -> None:
     rule = importlib.import_module("domain_rule")
+    found = [(0.03, 0.01, 0.84), (0.01, 0.01, 0.78), (-0.01, 0.01, 0.79), (0.0, 0.0, 0.80)]
     rows = [
-        {"gain": 0.03, "error": 0.01, "generic_score": 0.80, "candidate_score": 0.84},
-        {"gain": 0.01, "error": 0.01, "generic_score": 0.80, "candidate_score": 0.78},
-        {"gain": -0.01, "error": 0.01, "generic_score": 0.80, "candidate_score": 0.79},
-        {"gain": 0.0, "error": 0.0, "generic_score": 0.80, "candidate_score": 0.80},
+        {
+            "generic": {"score": 0.80},
+            "adapted": {"gain": gain, "error": error, "score": score},
+            "generic + adapted": {"gain": 0.02, "error": 0.01, "score": 0.82},
+            "beside_is_sure": False,
+        }
+        for gain, error, score in found
     ]
-    assert rule.outcome(rows, 2.0) == "25%, +1.00, worse 0%"
-    assert rule.outcome(rows, 0.0) == "50%, +0.50, worse 25%"
-    assert rule.outcome(rows, -np.inf) == "100%, +0.25, worse 50%"
+    assert rule.outcome(rows, rule.sparing, 2.0) == "+1.00 (25%, 25%, 0%)"
+    assert rule.outcome(rows, rule.sparing, 0.0) == "+0.50 (50%, 25%, 25%)"
+    assert rule.outcome(rows, rule.sparing, -np.inf) == "+0.25 (100%, 25%, 50%)"
+    assert rule.outcome(rows, rule.better, 0.0) == "+2.50 (100%, 100%, 0%)"  # the first alone, the others beside
+    sure = [{**row, "beside_is_sure": True} for row in rows]
+    assert rule.outcome(sure, rule.sparing, 0.0) == "+2.00 (100%, 100%, 0%)"

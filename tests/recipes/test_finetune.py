@@ -44,7 +44,7 @@ def test_it_tells_what_it_did_and_keeps_what_validation_prefers(kind: str, short
 def test_what_is_kept_is_what_the_model_answers_with(
     short: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Choice, "prefers_candidate", property(lambda self: True))
+    monkeypatch.setattr(Choice, "is_sure", property(lambda self: True))
     photos = write_classes(tmp_path / "photos", 64)
     results = beholder.adapt(photos, out=tmp_path / "run", finetune="low-rank", **SMALL)
     assert results["finetuning"]["kept"] and "fine-tuned" in results["verdict"]["shipped"]

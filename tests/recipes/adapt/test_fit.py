@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from domains import make_domain, make_space
 
-from beholder.recipes.adapt.fit import Choice, choose
+from beholder.recipes.adapt.fit import Choice, choose, choose_sparing
 
 NUM_GROUPS, EACH = 24, 12
 GROUPS = np.repeat(np.arange(NUM_GROUPS), EACH)
@@ -24,6 +24,7 @@ def test_a_space_that_knows_the_label_is_preferred() -> None:
     telling = noise + 1.5 * labels[:, None]
     choice = compare(labels, noise, telling)
     assert choice.prefers_candidate
+    assert choice.is_sure
     assert choice.gain > 0.3
     assert not compare(labels, telling, noise).prefers_candidate
 
@@ -40,3 +41,50 @@ def test_less_than_chance_is_no_worse_than_chance() -> None:
     assert choice.reference.validation + 0.05 < choice.candidate.validation < 0.5
     assert choice.gain == 0
     assert not choice.prefers_candidate
+
+
+def test_a_little_more_is_preferred_and_not_called_sure() -> None:
+    generator = np.random.default_rng(2)
+    labels = generator.integers(0, 2, len(GROUPS))
+    telling = generator.normal(size=(len(GROUPS), 8)) + 0.5 * labels[:, None]
+    changed = telling + 0.1 * generator.normal(size=telling.shape)
+    there, back = compare(labels, telling, changed), compare(labels, changed, telling)
+    assert there.gain == -back.gain != 0
+    assert abs(there.gain) < 2 * there.error
+    assert [one.prefers_candidate for one in (there, back)] == [there.gain > 0, back.gain > 0]
+    assert not there.is_sure and not back.is_sure
+
+
+def test_the_same_space_is_no_other() -> None:
+    labels = np.random.default_rng(3).integers(0, 2, len(GROUPS))
+    rows = np.random.default_rng(4).normal(size=(len(GROUPS), 8))
+    choice = compare(labels, rows, rows)
+    assert choice.gain == 0 and not choice.prefers_candidate
+
+
+def test_a_space_that_costs_more_is_taken_only_where_it_is_surely_better() -> None:
+    generator = np.random.default_rng(5)
+    labels = generator.integers(0, 2, len(GROUPS))
+    noise = generator.normal(size=(len(GROUPS), 8))
+    domain = make_domain(labels.tolist(), classes=("heads", "tails"), groups=GROUPS.tolist(), test=[len(labels) - 1])
+
+    def taken(alone: np.ndarray, beside: np.ndarray) -> tuple[str, str]:
+        others = [make_space(alone, "alone"), make_space(beside, "beside")]
+        choices = [how(domain, domain.folds[0], make_space(noise), others, seed=0) for how in (choose_sparing, choose)]
+        assert all(choice.candidate is not None for choice in choices)
+        sparing, best = (choice.candidate.space.name for choice in choices if choice.candidate)
+        return sparing, best
+
+    telling, better = noise + 0.5 * labels[:, None], noise + 1.5 * labels[:, None]
+    assert taken(telling, better) == ("beside", "beside")
+    assert taken(better, telling) == ("alone", "alone")
+    a_little = telling + 0.05 * generator.normal(size=telling.shape)
+    assert {taken(telling, a_little), taken(a_little, telling)} == {("alone", "alone"), ("alone", "beside")}
+
+
+def test_without_others_there_is_no_candidate() -> None:
+    domain = make_domain([0, 1] * 12, classes=("heads", "tails"), groups=list(range(24)), test=[23])
+    before = make_space(np.random.default_rng(6).normal(size=(24, 4)))
+    for how in (choose, choose_sparing):
+        choice = how(domain, domain.folds[0], before, [], seed=0)
+        assert choice.candidate is None and not choice.prefers_candidate and not choice.is_sure

@@ -42,11 +42,12 @@ def decide(generic: nn.Module, seen: Seen, choice: Choice | None, verdict: Verdi
         return keep(f"the guard stopped pretraining: {candidate.stopped}")
     if choice is None:
         return keep("without two labelled classes to learn from nothing shows that the adapted features serve better")
-    told = f"on left-out training groups the gain was {_points(choice)}"
+    told = f"with all labels of the training part, left-out groups say {_points(choice)}"
     if verdict.outcome == "hurt":
         return keep("the test part says that adapting hurt")
     if not choice.prefers_candidate or choice.candidate is None:
-        return keep(f"validation did not prefer the adapted features: {told}")
+        aside = "; the verdict is about fewer labels, too" if verdict.outcome == "helped" else ""
+        return keep(f"validation did not prefer the adapted features: {told}{aside}")
     space = choice.candidate.space
     backbones = (candidate.backbone,) if space.name == "adapted" else (generic, candidate.backbone)
     return Shipped(space, backbones, choice.candidate, f"validation preferred it: {told}")
@@ -89,4 +90,4 @@ def decide_tuned(
 
 
 def _points(choice: Choice) -> str:
-    return f"{round(100 * choice.gain, 1) + 0.0:+.1f} points, standard error {100 * choice.error:.1f}"
+    return f"{round(100 * choice.gain, 2) + 0.0:+.2f} points, standard error {100 * choice.error:.2f}"

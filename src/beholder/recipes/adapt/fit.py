@@ -17,9 +17,8 @@ from beholder.runtime.seed import derive, numpy_generator
 from beholder.train.readout import Readout, fit_readout
 
 _NUM_RESAMPLES = 1000
-NUM_ERRORS = 2.0
-"""Of validation's gain before another space is shipped. With one (Breiman et al. 1984), labels that were a coin shipped
-the better of two candidates in two runs of three (benchmarks/planted_pixels.py)."""
+SURE_ERRORS = 2.0
+"""Standard errors of validation's gain that make it sure."""
 FLATTERY = 0.01
 """AUC by which a random split must exceed a grouped one to be warned of."""
 
@@ -40,7 +39,7 @@ class Choice:
 
     reference: Fitted
     candidate: Fitted | None
-    """The best of the others; None when there are none."""
+    """The one taken of the others; None when there are none."""
     gain: float
     """Candidate's validation AUC minus the reference's, each at least one half."""
     error: float
@@ -48,8 +47,14 @@ class Choice:
 
     @property
     def prefers_candidate(self) -> bool:
-        """By more than `NUM_ERRORS` standard errors, so that a tie keeps the reference."""
-        return self.candidate is not None and self.gain > NUM_ERRORS * self.error
+        """By anything at all; a tie keeps the reference. Asked to be sure, with few labels it would hardly ever prefer
+        what is better (benchmarks/domain_rule.py)."""
+        return self.candidate is not None and self.gain > 0
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether it prefers the candidate by more than `SURE_ERRORS` standard errors."""
+        return self.candidate is not None and self.gain > SURE_ERRORS * self.error
 
 
 def fit_space_head(
@@ -77,22 +82,52 @@ def choose(
     seed: int,
     unseen: Bool[np.ndarray, " m"] | None = None,
 ) -> Choice:
-    """Fit every space's head and compare on left-out groups; the test part is not looked at.
+    """Fit every space's head and compare the best of the others on left-out groups; the test part is not looked at.
 
     Where labels taught one of the spaces, all are compared on the images marked as `unseen`.
     """
-    reference = fit_space_head(domain, fold, before, seed, unseen)
-    fitted = [fit_space_head(domain, fold, space, seed, unseen) for space in others]
+    reference, *fitted = (fit_space_head(domain, fold, space, seed, unseen) for space in (before, *others))
     if not fitted:
         return Choice(reference, None, 0.0, 0.0)
     best = max(fitted, key=lambda one: np.nan_to_num(one.validation, nan=0.0))
+    return compare(domain, fold, reference, best, seed, unseen)
+
+
+def choose_sparing(
+    domain: Domain,
+    fold: Fold,
+    before: Space,
+    others: Sequence[Space],
+    seed: int,
+    unseen: Bool[np.ndarray, " m"] | None = None,
+) -> Choice:
+    """The same where later ones of the others cost more to run: such a one has to be surely better than the one taken
+    before it."""
+    reference, *fitted = (fit_space_head(domain, fold, space, seed, unseen) for space in (before, *others))
+    if not fitted:
+        return Choice(reference, None, 0.0, 0.0)
+    taken = fitted[0]
+    for one in fitted[1:]:
+        if compare(domain, fold, taken, one, seed, unseen).is_sure:
+            taken = one
+    return compare(domain, fold, reference, taken, seed, unseen)
+
+
+def compare(
+    domain: Domain,
+    fold: Fold,
+    reference: Fitted,
+    candidate: Fitted,
+    seed: int,
+    unseen: Bool[np.ndarray, " m"] | None = None,
+) -> Choice:
+    """Two heads on the same left-out groups."""
     judged = _judged(fold, unseen)
     labels, groups = domain.labels[fold.train[judged]], domain.groups[fold.train[judged]]
     weights = group_weights(groups, numpy_generator(seed, "validation"))
-    resampled = [_above_chance(auc(one.readout.left_out[judged], labels, weights)) for one in (best, reference)]
-    error = float(np.nanstd(resampled[0] - resampled[1]))
-    scores = _above_chance(np.array([best.validation, reference.validation]))
-    return Choice(reference, best, float(scores[0] - scores[1]), error)
+    drawn = [_above_chance(auc(one.readout.left_out[judged], labels, weights)) for one in (candidate, reference)]
+    scores = _above_chance(np.array([candidate.validation, reference.validation]))
+    return Choice(reference, candidate, float(scores[0] - scores[1]), float(np.nanstd(drawn[0] - drawn[1])))
 
 
 def _above_chance(scores: Float[np.ndarray, " R"]) -> Float[np.ndarray, " R"]:

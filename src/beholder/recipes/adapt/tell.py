@@ -19,7 +19,7 @@ from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.embedding_verdict import judge_embeddings
 from beholder.recipes.adapt.estimate import Estimate
 from beholder.recipes.adapt.features import Features
-from beholder.recipes.adapt.fit import Choice, choose, random_split, test_score
+from beholder.recipes.adapt.fit import Choice, choose_sparing, random_split, test_score
 from beholder.recipes.adapt.health import Health, cluster, consistency_of, examine, viewed_images
 from beholder.recipes.adapt.judge import Judgement, View, judge_domain
 from beholder.recipes.adapt.sentences import tell_sentences, views_of
@@ -58,7 +58,7 @@ def tell(
     choice = judgement = None
     if _can_learn(domain):
         with session.run.charged("curve"):
-            choice = choose(domain, domain.folds[0], seen[0].generic, seen[0].others, session.config.seed)
+            choice = choose_sparing(domain, domain.folds[0], seen[0].generic, seen[0].others, session.config.seed)
             judgement = _judge(session, domain, features, seen, choice) if domain.is_judged else None
     verdict = judgement.verdict if judgement else judge_embeddings(domain, health, session.config.seed)
     session.log.stage("Verdict", verdict.sentence)
@@ -76,6 +76,7 @@ def tell(
         with session.run.charged("fine-tuning"):
             shipped, tuning = decide_tuned(session, domain, generic, features, shipped, tuning_steps)
         session.log.stage("Fine-tune", tuning["sentence"])
+    session.log.stage("Ship", f"{shipped.space.name} features, because {shipped.reason}")
     with session.run.charged("unusual images"):
         taught = shipped.tuned.shown if shipped.tuned else None
         unusual = find_unusual(domain, domain.training_images(0), shipped.space, session.config.seed, taught)
@@ -114,7 +115,7 @@ def _examine(session: Session, domain: Domain, generic: nn.Module, seen: Seen, a
 
 def _judge(session: Session, domain: Domain, features: Features, seen: Sequence[Seen], choice: Choice) -> Judgement:
     """The curve over trivial, last-layer, generic and adapted views, and those of visual sentences; the candidate is
-    the one that validation preferred."""
+    the one that validation took."""
     views = [
         View("trivial", "Brightness and size alone", "trivial", [_trivial(domain)]),
         View("last layer", "Generic, last layer", "last layer", [_standardised(features.summary)]),
