@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from domain_full import FRACTIONS, NUM_LABEL_SEEDS, NUM_SEEDS, WIDTH
+from domain_full import FEW, FRACTIONS, NUM_LABEL_SEEDS, NUM_SEEDS, WIDTH
 from domain_sets import NUM_FOLDS, SETS, open_set, outer_folds
 from ledger import RUNS, write_run
 
@@ -58,6 +58,8 @@ RULES: dict[str, tuple[Callable[[Row], Row], float]] = {
 }
 """What may be shipped, and by how many standard errors of its gain it must win."""
 MUCH = 0.5
+"""Points."""
+FEW_LABELS = f"{FRACTIONS[0]:.0%} to {FRACTIONS[FEW - 1]:.0%}"
 
 
 def main() -> None:
@@ -131,20 +133,30 @@ def test_auc(domain: Domain, fold: Fold, fitted: Fitted) -> float:
 
 
 def table(sets: Sequence[str], folds: Sequence[int], seeds: Sequence[int]) -> Iterator[str]:
-    """A row for each set and share of labels, a column for each rule."""
+    """A row for each set and share of labels, one for few labels, and one for few labels of all sets; a column for each
+    rule."""
     yield "| set | labels | " + " | ".join(RULES) + " |"
     yield "|---" * (2 + len(RULES)) + "|"
+    every: list[Row] = []
     for which in sets:
         paths = [RUNS / f"rule-{which}-{fold}-{seed}.json" for fold in folds for seed in seeds]
         if missing := [path for path in paths if not path.exists()]:
             yield f"| {which} | {len(missing)} of {len(paths)} are missing |"
             continue
-        draws = [draw for path in paths for draw in read_json(path)["draws"]]
+        draws: list[Row] = [draw for path in paths for draw in read_json(path)["draws"]]
         for fraction in FRACTIONS:
             rows = [draw for draw in draws if draw["fraction"] == fraction]
             num_labels = round(float(np.mean([draw["num_labels"] for draw in rows])))
-            told = " | ".join(outcome(rows, *rule) for rule in RULES.values())
-            yield f"| {which} | {num_labels} ({fraction:.0%}) | {told} |"
+            yield told(which, f"{num_labels} ({fraction:.0%})", rows)
+        few = [draw for draw in draws if draw["fraction"] in FRACTIONS[:FEW]]
+        every += few
+        yield told(which, FEW_LABELS, few)
+    if every:
+        yield told("all", FEW_LABELS, every)
+
+
+def told(title: str, labels: str, rows: Sequence[Row]) -> str:
+    return f"| {title} | {labels} | " + " | ".join(outcome(rows, *rule) for rule in RULES.values()) + " |"
 
 
 def outcome(rows: Sequence[Row], take: Callable[[Row], Row], num_errors: float) -> str:
