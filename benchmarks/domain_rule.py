@@ -40,8 +40,9 @@ GENERIC, ALONE, BESIDE = "generic", "adapted", "generic + adapted"
 
 
 def sparing(row: Row) -> Row:
-    """As `adapt` takes one: both side by side only where they are surely better."""
-    return row[BESIDE if row["beside_is_sure"] else ALONE]
+    """As `adapt` takes one: both side by side, which cost twice as much, only where they are surely better than each."""
+    both = row[BESIDE]
+    return both if row["beside_is_sure"] and both["gain"] > SURE_ERRORS * both["error"] else row[ALONE]
 
 
 def better(row: Row) -> Row:

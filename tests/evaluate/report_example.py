@@ -147,7 +147,7 @@ def _verdict() -> dict[str, Any]:
         "sentence": "Helped: adapting raised the AUC by 2.4 points (95 % interval +0.9 to +3.9); "
         "this data could have shown a gain of 2.1 points.",
         "details": [
-            "Shipped: generic + adapted, because validation preferred it: with all labels of the training part, "
+            "Shipped: generic + adapted, because validation surely prefers it: with all labels of the training part, "
             "left-out groups say +2.60 points, standard error 0.90.",
             "The gain is largest with few labels: 4.8 points at 5 %.",
         ],

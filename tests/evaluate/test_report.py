@@ -243,7 +243,7 @@ def test_the_training_is_told_with_its_images_where_they_are_known() -> None:
 def test_why_a_model_is_shipped_is_said_once_and_beside_it() -> None:
     text = text_of(example_results())
     assert text.count("Shipped model: generic + adapted") == 1 and "Shipped: " not in text
-    assert "side by side), because validation preferred it: with all labels of the training" in text
+    assert "side by side), because validation surely prefers it: with all labels of the training" in text
     assert "4.8 points at 5 %." in text
 
 

@@ -79,7 +79,12 @@ def test_a_space_that_costs_more_is_taken_only_where_it_is_surely_better() -> No
     assert taken(telling, better) == ("beside", "beside")
     assert taken(better, telling) == ("alone", "alone")
     a_little = telling + 0.05 * generator.normal(size=telling.shape)
+    assert taken(noise, noise + 0.05 * generator.normal(size=noise.shape))[0] == "alone"
     assert {taken(telling, a_little), taken(a_little, telling)} == {("alone", "alone"), ("alone", "beside")}
+    before = make_space(better)
+    others = [make_space(noise, "alone"), make_space(better + 0.05 * generator.normal(size=better.shape), "beside")]
+    choice = choose_sparing(domain, domain.folds[0], before, others, seed=0)
+    assert choice.candidate is not None and choice.candidate.space.name == "alone"  # not surely better than before
 
 
 def test_without_others_there_is_no_candidate() -> None:

@@ -47,10 +47,11 @@ def decide(generic: nn.Module, seen: Seen, choice: Choice | None, verdict: Verdi
         return keep("the test part says that adapting hurt")
     if not choice.prefers_candidate or choice.candidate is None:
         aside = "; the verdict is about fewer labels, too" if verdict.outcome == "helped" else ""
-        return keep(f"validation did not prefer the adapted features: {told}{aside}")
+        return keep(f"validation does not prefer the adapted features: {told}{aside}")
     space = choice.candidate.space
     backbones = (candidate.backbone,) if space.name == "adapted" else (generic, candidate.backbone)
-    return Shipped(space, backbones, choice.candidate, f"validation preferred it: {told}")
+    why = "surely prefers" if choice.is_sure else "leans to"
+    return Shipped(space, backbones, choice.candidate, f"validation {why} it: {told}")
 
 
 def decide_tuned(

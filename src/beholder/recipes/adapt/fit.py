@@ -101,14 +101,14 @@ def choose_sparing(
     seed: int,
     unseen: Bool[np.ndarray, " m"] | None = None,
 ) -> Choice:
-    """The same where later ones of the others cost more to run: such a one has to be surely better than the one taken
-    before it."""
+    """The same where later ones of the others cost more to run than `before` and the first: such a one has to be surely
+    better than both."""
     reference, *fitted = (fit_space_head(domain, fold, space, seed, unseen) for space in (before, *others))
     if not fitted:
         return Choice(reference, None, 0.0, 0.0)
     taken = fitted[0]
     for one in fitted[1:]:
-        if compare(domain, fold, taken, one, seed, unseen).is_sure:
+        if all(compare(domain, fold, cheaper, one, seed, unseen).is_sure for cheaper in (reference, taken)):
             taken = one
     return compare(domain, fold, reference, taken, seed, unseen)
 

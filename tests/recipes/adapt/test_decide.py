@@ -1,0 +1,77 @@
+"""What is shipped: the generic model, unless left-out groups prefer another and nothing speaks against it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from domains import make_space
+from torch import nn
+
+from beholder.evaluate.verdict import Verdict
+from beholder.recipes.adapt.decide import Shipped, decide
+from beholder.recipes.adapt.fit import Choice, Fitted
+from beholder.recipes.adapt.pretrain import Candidate
+from beholder.recipes.adapt.spaces import Seen, Space
+from beholder.train.readout import fit_readout
+
+GENERIC, ADAPTED = nn.Linear(1, 1), nn.Linear(1, 1)
+ROWS = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+NO_DIFFERENCE = Verdict("no difference", "No difference.", "AUC", 8)
+
+
+def fitted(space: Space) -> Fitted:
+    return Fitted(space, fit_readout(ROWS, np.arange(8) % 2, np.arange(8), 2), 0.8)
+
+
+def ship(
+    gain: float,
+    *,
+    error: float = 0.01,
+    outcome: Verdict = NO_DIFFERENCE,
+    name: str = "adapted",
+    stopped: str | None = None,
+) -> Shipped:
+    generic, other = make_space(ROWS), make_space(ROWS, name)
+    seen = Seen(generic, (other,), Candidate(ADAPTED, stopped, {}))
+    return decide(GENERIC, seen, Choice(fitted(generic), fitted(other), gain, error), outcome)
+
+
+def test_any_gain_ships_the_adapted_features_and_says_how_sure_it_is() -> None:
+    little, much = ship(0.0004), ship(0.03)
+    for shipped in (little, much):
+        assert shipped.space.name == "adapted" and shipped.backbones == (ADAPTED,)
+    assert "leans to it" in little.reason and "+0.04 points, standard error 1.00" in little.reason
+    assert "surely prefers it" in much.reason and "+3.00 points" in much.reason
+
+
+def test_side_by_side_takes_both_backbones() -> None:
+    assert ship(0.03, name="generic + adapted").backbones == (GENERIC, ADAPTED)
+
+
+@pytest.mark.parametrize("gain", [0.0, -0.02, float("nan")])
+def test_a_tie_a_loss_and_what_cannot_be_compared_keep_the_generic_ones(gain: float) -> None:
+    shipped = ship(gain)
+    assert shipped.space.name == "generic" and shipped.backbones == (GENERIC,)
+    assert "does not prefer" in shipped.reason and "the verdict" not in shipped.reason
+
+
+def test_what_speaks_against_it_keeps_the_generic_ones_whatever_validation_says() -> None:
+    hurt = ship(0.03, outcome=replace(NO_DIFFERENCE, outcome="hurt"))
+    collapsed = ship(0.03, stopped="the features collapsed")
+    for shipped, reason in ((hurt, "hurt"), (collapsed, "the features collapsed")):
+        assert shipped.space.name == "generic" and reason in shipped.reason
+
+
+def test_beside_a_verdict_of_helped_the_generic_ones_are_explained() -> None:
+    assert (
+        "the verdict is about fewer labels, too" in ship(0.0, outcome=replace(NO_DIFFERENCE, outcome="helped")).reason
+    )
+
+
+def test_without_labels_nothing_is_preferred() -> None:
+    generic = make_space(ROWS)
+    seen = Seen(generic, (make_space(ROWS, "adapted"),), Candidate(ADAPTED, None, {}))
+    shipped = decide(GENERIC, seen, None, NO_DIFFERENCE)
+    assert shipped.fitted is None and shipped.space is generic and "two labelled classes" in shipped.reason
