@@ -40,7 +40,7 @@ GENERIC, ALONE, BESIDE = "generic", "adapted", "generic + adapted"
 
 
 def sparing(row: Row) -> Row:
-    """As `adapt` takes one: both side by side, which cost twice as much, only where they are surely better than each."""
+    """As `adapt` takes one: both side by side, at twice the cost, only where they are surely better than each."""
     both = row[BESIDE]
     return both if row["beside_is_sure"] and both["gain"] > SURE_ERRORS * both["error"] else row[ALONE]
 
