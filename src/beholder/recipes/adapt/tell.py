@@ -76,7 +76,7 @@ def tell(
         with session.run.charged("fine-tuning"):
             shipped, tuning = decide_tuned(session, domain, generic, features, shipped, tuning_steps)
         session.log.stage("Fine-tune", tuning["sentence"])
-    session.log.stage("Ship", f"{shipped.space.name} features, because {shipped.reason}")
+    session.log.stage("Ship", f"{shipped.space.name} features, because {shipped.reason}.")
     with session.run.charged("unusual images"):
         taught = shipped.tuned.shown if shipped.tuned else None
         unusual = find_unusual(domain, domain.training_images(0), shipped.space, session.config.seed, taught)
