@@ -25,6 +25,26 @@ def test_a_wrong_shape_is_found_going_in_and_coming_out() -> None:
     assert doubled(torch.ones(2, 2)).sum() == 8
 
 
+@pytest.fixture(scope="module")
+def shared() -> bool:
+    """Whether a wrong shape is found where several tests share what is made."""
+    with pytest.raises(TypeCheckError):
+        doubled(torch.ones(1, 5))
+    return True
+
+
+@pytest.fixture
+def _worn() -> None:
+    for _ in range(MOST):
+        doubled(torch.ones(1, 2))
+
+
+@pytest.mark.usefixtures("_worn")
+def test_what_tests_share_is_checked_too(request: pytest.FixtureRequest) -> None:
+    doubled(torch.ones(1, 5))  # no longer
+    assert request.getfixturevalue("shared")
+
+
 def test_only_the_first_calls_of_a_test_are_checked() -> None:
     for _ in range(MOST):
         doubled(torch.ones(1, 2))

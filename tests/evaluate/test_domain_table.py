@@ -13,8 +13,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from domains import make_domain, make_space
 
-from beholder.evaluate.label_curve import Fold
+from beholder.evaluate.label_curve import Fold, random_subset
+from beholder.recipes.adapt.fit import choose_sparing
+from beholder.runtime.seed import numpy_generator
 
 FRACTIONS, NUM_LABEL_SEEDS, NUM_FOLDS = (0.05, 0.10, 0.25, 1.0), 5, 4
 Pieces = list[dict[str, Any]]
@@ -168,6 +171,28 @@ def test_fewer_images_are_some_of_more(full: ModuleType) -> None:
     assert [len(one) for one in found] == [10, 30, 100]
     assert set(found[0]) < set(found[1]) < set(found[2]) == set(range(20, 120))
     assert all(one == sorted(one) for one in found)
+
+
+def test_the_rule_that_is_told_is_the_one_that_adapt_has(full: ModuleType) -> None:
+    rule = importlib.import_module("domain_rule")
+    generator = np.random.default_rng(1)
+    labels = generator.integers(0, 2, 200)
+    domain = make_domain(labels.tolist(), classes=("no", "yes"), groups=(np.arange(200) // 4).tolist(), test=range(40))
+    told, seen = 0.4 * labels[:, None], []
+    for name, knows in (("generic", 1.0), ("adapted", 0.8), ("generic + adapted", 1.6)):
+        seen.append(make_space(generator.normal(size=(200, 6)) + knows * told, name))
+    taken = set()
+    for row in rule.decide(domain, domain.folds[0], seen):
+        labelled = random_subset(
+            domain.labels, domain.folds[0].train, row["num_labels"], numpy_generator(row["draw"], "rule")
+        )
+        part = Fold(labelled, domain.folds[0].test)
+        choice = choose_sparing(domain, part, seen[0], seen[1:], seed=row["draw"])
+        assert choice.candidate is not None
+        assert rule.sparing(row) is row[choice.candidate.space.name]
+        assert np.isfinite(rule.gain_of_shipped(row, *rule.RULES["adapt: any gain"])) == choice.prefers_candidate
+        taken.add((choice.candidate.space.name, choice.prefers_candidate))
+    assert {("adapted", True), ("adapted", False), ("generic + adapted", True)} <= taken
 
 
 def test_a_rule_gets_the_gain_of_what_it_ships_and_nothing_of_the_rest(full: ModuleType) -> None:

@@ -28,7 +28,7 @@ def fitted(space: Space) -> Fitted:
 def ship(
     gain: float,
     *,
-    error: float = 0.01,
+    error: float | None = 0.01,
     outcome: Verdict = NO_DIFFERENCE,
     name: str = "adapted",
     stopped: str | None = None,
@@ -42,8 +42,15 @@ def test_any_gain_ships_the_adapted_features_and_says_how_sure_it_is() -> None:
     little, much = ship(0.0004), ship(0.03)
     for shipped in (little, much):
         assert shipped.space.name == "adapted" and shipped.backbones == (ADAPTED,)
-    assert "leans to it" in little.reason and "+0.04 points, standard error 1.00" in little.reason
-    assert "surely prefers it" in much.reason and "+3.00 points" in much.reason
+    assert "leans to it" in little.reason and "+0.04 points, standard error 1" in little.reason
+    assert "surely prefers it" in much.reason and "+3 points, standard error 1" in much.reason
+
+
+def test_a_hair_is_told_as_one_and_few_groups_are_told() -> None:
+    assert "+0.004 points" in ship(0.00004).reason
+    few = ship(0.03, error=None)
+    assert few.space.name == "adapted" and "leans to it" in few.reason and "fewer than 5 groups" in few.reason
+    assert "one class alone" in ship(float("nan")).reason
 
 
 def test_side_by_side_takes_both_backbones() -> None:
@@ -54,6 +61,7 @@ def test_side_by_side_takes_both_backbones() -> None:
 def test_a_tie_a_loss_and_what_cannot_be_compared_keep_the_generic_ones(gain: float) -> None:
     shipped = ship(gain)
     assert shipped.space.name == "generic" and shipped.backbones == (GENERIC,)
+    assert shipped.fitted is not None and shipped.fitted.space is shipped.space
     assert "does not prefer" in shipped.reason and "the verdict" not in shipped.reason
 
 
@@ -68,6 +76,12 @@ def test_beside_a_verdict_of_helped_the_generic_ones_are_explained() -> None:
     assert (
         "the verdict is about fewer labels, too" in ship(0.0, outcome=replace(NO_DIFFERENCE, outcome="helped")).reason
     )
+
+
+def test_without_pretraining_there_is_nothing_to_prefer() -> None:
+    generic = make_space(ROWS)
+    shipped = decide(GENERIC, Seen(generic, (), None), Choice(fitted(generic), None, 0.0, None), NO_DIFFERENCE)
+    assert shipped.space is generic and "no pretraining" in shipped.reason
 
 
 def test_without_labels_nothing_is_preferred() -> None:

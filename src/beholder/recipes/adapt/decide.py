@@ -42,7 +42,7 @@ def decide(generic: nn.Module, seen: Seen, choice: Choice | None, verdict: Verdi
         return keep(f"the guard stopped pretraining: {candidate.stopped}")
     if choice is None:
         return keep("without two labelled classes to learn from nothing shows that the adapted features serve better")
-    told = f"with all labels of the training part, left-out groups say {_points(choice)}"
+    told = f"with all labels of the training part, left-out groups say {choice.said}"
     if verdict.outcome == "hurt":
         return keep("the test part says that adapting hurt")
     if not choice.prefers_candidate or choice.candidate is None:
@@ -65,7 +65,6 @@ def decide_tuned(
     choice = tuned.choice
     assert choice.candidate is not None and before.fitted is not None
     kind = "Low-rank fine-tuning" if tuned.story["kind"] == "low-rank" else "Full fine-tuning"
-    points = _points(choice)
     story = {
         **tuned.story,
         "num_validation": len(domain.folds[0].train) - len(tuned.shown),
@@ -81,14 +80,14 @@ def decide_tuned(
         f"on the test part the AUC changed by {gain:+.1f} points (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
         f", the accuracy from {first:.1%} to {last:.1%}"
     )
-    why = f"it was stopped ({tuned.story['stopped']})" if tuned.story["stopped"] else f"{points} on images kept from it"
+    why = (
+        f"it was stopped ({tuned.story['stopped']})"
+        if tuned.story["stopped"]
+        else f"{choice.said} on images kept from it"
+    )
     story["sentence"] = f"{kind} was {'kept' if tuned.is_kept else 'not kept'}: {why}; {on_test}."
     if not tuned.is_kept:
         return before, story
     space = choice.candidate.space
     backbones = (tuned.backbone,) if space.name == "fine-tuned" else (generic, tuned.backbone)
-    return Shipped(space, backbones, choice.candidate, f"fine-tuning won on validation: {points}", tuned), story
-
-
-def _points(choice: Choice) -> str:
-    return f"{round(100 * choice.gain, 2) + 0.0:+.2f} points, standard error {100 * choice.error:.2f}"
+    return Shipped(space, backbones, choice.candidate, f"fine-tuning won on validation: {choice.said}", tuned), story

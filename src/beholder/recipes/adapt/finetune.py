@@ -20,6 +20,7 @@ from beholder.data.augment import AugmentConfig
 from beholder.data.split import grouped_folds
 from beholder.data.stream import ImageStream
 from beholder.evaluate.label_curve import Fold
+from beholder.evaluate.verdict import MIN_GROUPS
 from beholder.metrics.classification import auc
 from beholder.models.conv import EfficientNetLite
 from beholder.models.vit import ViT
@@ -87,6 +88,9 @@ def obstacle(domain: Domain, seed: int) -> str | None:
     learned, asked = (np.unique(domain.labels[train[part]]) for part in (~is_unseen, is_unseen))
     if len(asked) < 2 or not np.isin(np.arange(len(domain.classes)), learned).all():
         return "the labelled groups cannot be parted so that both sides hold the classes"
+    num_asked = len(np.unique(domain.groups[train[is_unseen]]))
+    if num_asked < MIN_GROUPS:
+        return f"a quarter of the labelled groups are {num_asked}, and fewer than {MIN_GROUPS} cannot judge it"
     return None
 
 

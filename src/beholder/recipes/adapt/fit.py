@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from beholder.evaluate.label_curve import Fold
+from beholder.evaluate.verdict import MIN_GROUPS
 from beholder.metrics.calibration import expected_calibration_error
 from beholder.metrics.classification import SCORES, auc, confusion
 from beholder.recipes.adapt.domain import Domain
@@ -42,8 +43,8 @@ class Choice:
     """The one taken of the others; None when there are none."""
     gain: float
     """Candidate's validation AUC minus the reference's, each at least one half."""
-    error: float
-    """Standard error of the gain over groups."""
+    error: float | None
+    """Standard error of the gain over groups; None where fewer than `MIN_GROUPS` judge."""
 
     @property
     def prefers_candidate(self) -> bool:
@@ -54,7 +55,16 @@ class Choice:
     @property
     def is_sure(self) -> bool:
         """Whether it prefers the candidate by more than `SURE_ERRORS` standard errors."""
-        return self.candidate is not None and self.gain > SURE_ERRORS * self.error
+        return self.candidate is not None and self.error is not None and self.gain > SURE_ERRORS * self.error
+
+    @property
+    def said(self) -> str:
+        """The gain in points of AUC, for people."""
+        if np.isnan(self.gain):
+            return "nothing, for one class alone is among them"
+        if self.error is None:
+            return f"{_points(self.gain)} points, from fewer than {MIN_GROUPS} groups"
+        return f"{_points(self.gain)} points, standard error {_points(self.error).lstrip('+')}"
 
 
 def fit_space_head(
@@ -88,7 +98,7 @@ def choose(
     """
     reference, *fitted = (fit_space_head(domain, fold, space, seed, unseen) for space in (before, *others))
     if not fitted:
-        return Choice(reference, None, 0.0, 0.0)
+        return Choice(reference, None, 0.0, None)
     best = max(fitted, key=lambda one: np.nan_to_num(one.validation, nan=0.0))
     return compare(domain, fold, reference, best, seed, unseen)
 
@@ -105,7 +115,7 @@ def choose_sparing(
     better than both."""
     reference, *fitted = (fit_space_head(domain, fold, space, seed, unseen) for space in (before, *others))
     if not fitted:
-        return Choice(reference, None, 0.0, 0.0)
+        return Choice(reference, None, 0.0, None)
     taken = fitted[0]
     for one in fitted[1:]:
         if all(compare(domain, fold, cheaper, one, seed, unseen).is_sure for cheaper in (reference, taken)):
@@ -127,7 +137,13 @@ def compare(
     weights = group_weights(groups, numpy_generator(seed, "validation"))
     drawn = [_above_chance(auc(one.readout.left_out[judged], labels, weights)) for one in (candidate, reference)]
     scores = _above_chance(np.array([candidate.validation, reference.validation]))
-    return Choice(reference, candidate, float(scores[0] - scores[1]), float(np.nanstd(drawn[0] - drawn[1])))
+    error = float(np.nanstd(drawn[0] - drawn[1])) if len(np.unique(groups)) >= MIN_GROUPS else None
+    return Choice(reference, candidate, float(scores[0] - scores[1]), error)
+
+
+def _points(share: float) -> str:
+    """Two digits that tell something, so that a hair is no tie."""
+    return f"{round(100 * share, 3) + 0.0:+.2g}"
 
 
 def _above_chance(scores: Float[np.ndarray, " R"]) -> Float[np.ndarray, " R"]:

@@ -111,8 +111,8 @@ def tell_sentences(
     }
     would = "validation would have preferred them" if choice.prefers_candidate else "validation did not prefer them"
     said = [
-        f"On left-out training groups {name} gained {round(100 * choice.gain, 2) + 0.0:+.2f} points over generic "
-        f"features, standard error {100 * choice.error:.2f}: {would}; they are told here and never shipped."
+        f"Left-out training groups say {choice.said}, for {name} over generic features: {would}; they are told here "
+        "and never shipped."
     ]
     if curve is not None:
         verdict = judge(curve, "generic", BESIDE, change="adding the features of visual sentences", seed=seed)
