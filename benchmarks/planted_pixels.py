@@ -29,11 +29,12 @@ Prints one line a run; writes JSON. AUC in points, 95 % interval, AUC with all l
              seed 1  hurt           -23.0 (-29.8 to -16.1)  generic 99.4  shipped 99.4 generic            fresh 98.9
              seed 2  hurt           -18.7 (-29.9 to -7.5)   generic 98.7  shipped 98.7 generic            fresh 98.4
 
-Right in 8 of 9. With ten lots to judge by, one gain of ten points of AUC could not be called; its model was shipped all
-the same, rightly. Labels that were a coin shipped adapted features once, which tell as little as the generic ones. A coin
-that is biased by lot may deceive validation, because the generic head bets the harder against a left-out lot and so looks
-worse than chance; so an AUC below one half counts as one half there. While generic and adapted features side by side did
-not have to be surely better than the generic ones, the first loss had shipped them, 1.1 points worse.
+Right in 8 of 9. With ten lots to judge by, one gain of ten points of AUC could not be called; its model was shipped
+all the same, rightly. Labels that were a coin shipped adapted features once, which tell as little as the generic
+ones. A coin that is biased by lot may deceive validation, because the generic head bets the harder against a left-out
+lot and so looks worse than chance; so an AUC below one half counts as one half there. While generic and adapted
+features side by side did not have to be surely better than the generic ones, the first loss had shipped them, 1.1
+points worse.
 """
 
 from __future__ import annotations
