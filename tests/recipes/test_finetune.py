@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from bundles import random_network
+from domains import make_domain
 from pictures import draw, write_classes
 from safetensors.torch import load_file
 
@@ -94,6 +95,14 @@ def test_too_few_labels_are_told_and_nothing_is_tuned(tiny_network: None, tmp_pa
     results = beholder.adapt(photos, out=tmp_path / "run", finetune="full", log=Listener(quiet=True), **SMALL)
     assert results["finetuning"] is None
     assert any("18 labelled training images are fewer than 40" in text for text in told)
+
+
+@pytest.mark.parametrize(("num_groups", "reason"), [(8, "are 2, and fewer than 5 cannot judge it"), (40, None)])
+def test_a_few_groups_cannot_judge_it(num_groups: int, reason: str | None) -> None:
+    groups = [*(np.arange(80) // 2 % num_groups).tolist(), *range(100, 110)]
+    domain = make_domain([0, 1] * 45, classes=("no", "yes"), groups=groups, test=range(80, 90))
+    told = stage.obstacle(domain, seed=0)
+    assert told == reason if reason is None else told is not None and reason in told
 
 
 def test_labels_that_the_space_was_taught_do_not_flatter_its_head() -> None:
