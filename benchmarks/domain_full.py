@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from domain_candidates import CANDIDATES, Variant
-from domain_sets import NUM_FOLDS, SETS, OpenSet, opened, outer_folds
+from domain_sets import NUM_FOLDS, OpenSet, opened, outer_folds, parser_of, run_sets
 from ledger import PREDICTIONS, RUNS, energy, write_run
 
 from beholder.config import to_json
@@ -46,23 +46,13 @@ STRONG, LAST = "strong", "last layer"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("run", "table"))
-    parser.add_argument("--set", choices=SETS, nargs="+", default=SETS)
+    parser = parser_of(__doc__, range(NUM_FOLDS), range(NUM_SEEDS))
     parser.add_argument("--candidate", choices=CANDIDATES, default="own-class")
     parser.add_argument("--variant", default="own-class-5e-05", help="of the candidate, such as teacher-pulled-0.5")
     parser.add_argument("--way", choices=("instead", "beside"), default="instead", help="of the generic features")
-    parser.add_argument("--data", type=Path)
     parser.add_argument("--seconds", type=float, default=300.0, help="of pretraining, on one thread")
-    parser.add_argument("--folds", type=int, nargs="+", default=list(range(NUM_FOLDS)), help="to be run, or told")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(NUM_SEEDS)), help="of pretraining")
-    parser.add_argument("--out", type=Path, help="a folder for what `run` needs on the way")
     asked = parser.parse_args()
-    if asked.what == "run":
-        if asked.out is None:
-            sys.exit("run needs --out")
-        for name in asked.set:
-            run_set(name, asked)
+    run_sets(asked, run_set)
     for row in table(PREDICTIONS, asked.set, asked.folds, asked.seeds):
         print(row)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,27 @@ class OpenSet:
     domain: Domain
     generic: nn.Module
     features: Features
+
+
+def parser_of(doc: str | None, folds: Sequence[int], seeds: Sequence[int]) -> argparse.ArgumentParser:
+    """What the scripts that run or tell pieces of the protocol are asked; `folds` and `seeds` are their defaults."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("run", "table"))
+    parser.add_argument("--set", choices=SETS, nargs="+", default=SETS)
+    parser.add_argument("--folds", type=int, nargs="+", default=list(folds), help="whose test part judges")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(seeds), help="of pretraining")
+    parser.add_argument("--data", type=Path, help="the folder of the sets that no package brings")
+    parser.add_argument("--out", type=Path, help="a folder for what is needed on the way")
+    return parser
+
+
+def run_sets(asked: argparse.Namespace, run_set: Callable[[str, argparse.Namespace], None]) -> None:
+    """Every set that is asked for, where `run` is."""
+    if asked.what == "run":
+        if asked.out is None:
+            sys.exit("run needs --out")
+        for name in asked.set:
+            run_set(name, asked)
 
 
 @contextmanager

@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import argparse
 import csv
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from domain_sets import SETS, open_set, outer_folds
+from domain_sets import open_set, outer_folds, parser_of, run_sets
 from ledger import RUNS, write_run
 
 import beholder
@@ -36,19 +35,8 @@ NUM_DRAWS = 2000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("run", "table"))
-    parser.add_argument("--set", choices=SETS, nargs="+", default=SETS)
-    parser.add_argument("--folds", type=int, nargs="+", default=[0], help="kept from adapt, one at a time")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--out", type=Path, help="a folder for the runs")
-    asked = parser.parse_args()
-    if asked.what == "run":
-        if asked.out is None:
-            sys.exit("run needs --out")
-        for which in asked.set:
-            run_set(which, asked)
+    asked = parser_of(__doc__, [0], [0]).parse_args()
+    run_sets(asked, run_set)
     for line in table(asked.set, asked.folds, asked.seeds):
         print(line)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from beartype import BeartypeConf, beartype
 
-MOST = 20
+NUM_CHECKED = 20
 """Calls of a function that are checked in each test. A check costs more than a small model's layer, and tests that
 build one model hundreds of times, or write token by token, spent nine tenths of their seconds on checks."""
 _of_a_type = beartype(conf=BeartypeConf(is_pep484_tower=True))
@@ -29,7 +29,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **named: Any) -> Any:
         nonlocal test, left
         if test != _test:
-            test, left = _test, MOST
+            test, left = _test, NUM_CHECKED
         if left == 0:
             return None
         left -= 1

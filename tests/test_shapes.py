@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from jaxtyping import Float, TypeCheckError, jaxtyped
-from shapes import MOST, begin_test, checked
+from shapes import NUM_CHECKED, begin_test, checked
 from torch import Tensor
 
 from beholder.metrics.classification import auc
@@ -35,7 +35,7 @@ def shared() -> bool:
 
 @pytest.fixture
 def _worn() -> None:
-    for _ in range(MOST):
+    for _ in range(NUM_CHECKED):
         doubled(torch.ones(1, 2))
 
 
@@ -46,7 +46,7 @@ def test_what_tests_share_is_checked_too(request: pytest.FixtureRequest) -> None
 
 
 def test_only_the_first_calls_of_a_test_are_checked() -> None:
-    for _ in range(MOST):
+    for _ in range(NUM_CHECKED):
         doubled(torch.ones(1, 2))
     assert doubled(torch.ones(1, 5)).shape == (1, 5)
     begin_test()

@@ -16,7 +16,7 @@ import pytest
 from domains import make_domain, make_space
 
 from beholder.evaluate.label_curve import Fold, random_subset
-from beholder.recipes.adapt.fit import choose_sparing
+from beholder.recipes.adapt.fit import choose
 from beholder.runtime.seed import numpy_generator
 
 FRACTIONS, NUM_LABEL_SEEDS, NUM_FOLDS = (0.05, 0.10, 0.25, 1.0), 5, 4
@@ -187,7 +187,7 @@ def test_the_rule_that_is_told_is_the_one_that_adapt_has(full: ModuleType) -> No
             domain.labels, domain.folds[0].train, row["num_labels"], numpy_generator(row["draw"], "rule")
         )
         part = Fold(labelled, domain.folds[0].test)
-        choice = choose_sparing(domain, part, seen[0], seen[1:], seed=row["draw"])
+        choice = choose(domain, part, seen[0], seen[1:], seed=row["draw"])
         assert choice.candidate is not None
         assert rule.sparing(row) is row[choice.candidate.space.name]
         assert np.isfinite(rule.gain_of_shipped(row, *rule.RULES["adapt: any gain"])) == choice.prefers_candidate
@@ -207,11 +207,15 @@ def test_a_rule_gets_the_gain_of_what_it_ships_and_nothing_of_the_rest(full: Mod
         }
         for gain, error, score in found
     ]
-    assert rule.outcome(rows, rule.sparing, 2.0) == "+1.00 (25%, 25%, 0%)"
-    assert rule.outcome(rows, rule.sparing, 0.0) == "+0.50 (50%, 25%, 25%)"
-    assert rule.outcome(rows, rule.sparing, -np.inf) == "+0.25 (100%, 25%, 50%)"
-    assert rule.outcome(rows, rule.better, 0.0) == "+2.50 (100%, 100%, 0%)"  # the first alone, the others beside
+    assert rule.outcome(rows, rule.sparing, rule.by_errors(2.0)) == "+1.00 (25%, 25%, 0%)"
+    assert rule.outcome(rows, rule.sparing, rule.any_gain) == "+0.50 (50%, 25%, 25%)"
+    assert rule.outcome(rows, rule.sparing, rule.always) == "+0.25 (100%, 25%, 50%)"
+    assert (
+        rule.outcome(rows, rule.better, rule.any_gain) == "+2.50 (100%, 100%, 0%)"
+    )  # the first alone, the others beside
     sure = [{**row, "beside_is_sure": True} for row in rows]
-    assert rule.outcome(sure, rule.sparing, 0.0) == "+0.50 (50%, 25%, 25%)"  # not surely better than the generic ones
+    assert (
+        rule.outcome(sure, rule.sparing, rule.any_gain) == "+0.50 (50%, 25%, 25%)"
+    )  # not surely better than the generic ones
     surer = [{**row, "generic + adapted": {"gain": 0.03, "error": 0.01, "score": 0.82}} for row in sure]
-    assert rule.outcome(surer, rule.sparing, 0.0) == "+2.00 (100%, 100%, 0%)"
+    assert rule.outcome(surer, rule.sparing, rule.any_gain) == "+2.00 (100%, 100%, 0%)"

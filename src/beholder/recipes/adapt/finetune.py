@@ -27,7 +27,7 @@ from beholder.models.vit import ViT
 from beholder.objectives.labels import LabelPrediction
 from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.features import Features, extract
-from beholder.recipes.adapt.fit import Choice, Fitted, choose_sparing, group_weights
+from beholder.recipes.adapt.fit import Choice, Fitted, choose, group_weights
 from beholder.recipes.adapt.session import Session
 from beholder.recipes.adapt.spaces import Space, fit_space
 from beholder.recipes.pixel_cache import cache_pixels
@@ -122,7 +122,7 @@ def finetune(session: Session, domain: Domain, start: nn.Module, generic: Featur
         fit_space("fine-tuned", [tuned], train, width=width, seed=seed),
         fit_space("generic + fine-tuned", [generic, tuned], train, width=width, seed=seed),
     ]
-    return Tuned(backbone, choose_sparing(domain, fold, before, spaces, seed, is_unseen), shown, story)
+    return Tuned(backbone, choose(domain, fold, before, spaces, seed, is_unseen), shown, story)
 
 
 def compare_on_test(domain: Domain, before: Fitted, after: Fitted, seed: int) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class Choice:
             return "nothing, for one class alone is among them"
         if self.error is None:
             return f"{_points(self.gain)} points, from fewer than {MIN_GROUPS} groups"
-        return f"{_points(self.gain)} points, standard error {_points(self.error).lstrip('+')}"
+        return f"{_points(self.gain)} points, standard error {100 * self.error:.2g}"
 
 
 def fit_space_head(
@@ -92,34 +92,19 @@ def choose(
     seed: int,
     unseen: Bool[np.ndarray, " m"] | None = None,
 ) -> Choice:
-    """Fit every space's head and compare the best of the others on left-out groups; the test part is not looked at.
+    """Fit every space's head and compare one of the others with `before` on left-out groups, not on the test part.
 
-    Where labels taught one of the spaces, all are compared on the images marked as `unseen`.
+    The first of the others is taken. Later ones cost more to run, so each has to be surely better than `before` and
+    than the one taken until then. Where labels taught one of the spaces, all are compared on the images marked as
+    `unseen`.
     """
     reference, *fitted = (fit_space_head(domain, fold, space, seed, unseen) for space in (before, *others))
     if not fitted:
         return Choice(reference, None, 0.0, None)
-    best = max(fitted, key=lambda one: np.nan_to_num(one.validation, nan=0.0))
-    return compare(domain, fold, reference, best, seed, unseen)
-
-
-def choose_sparing(
-    domain: Domain,
-    fold: Fold,
-    before: Space,
-    others: Sequence[Space],
-    seed: int,
-    unseen: Bool[np.ndarray, " m"] | None = None,
-) -> Choice:
-    """The same where later ones of the others cost more to run than `before` and the first: such a one has to be surely
-    better than both."""
-    reference, *fitted = (fit_space_head(domain, fold, space, seed, unseen) for space in (before, *others))
-    if not fitted:
-        return Choice(reference, None, 0.0, None)
     taken = fitted[0]
-    for one in fitted[1:]:
-        if all(compare(domain, fold, cheaper, one, seed, unseen).is_sure for cheaper in (reference, taken)):
-            taken = one
+    for dearer in fitted[1:]:
+        if all(compare(domain, fold, cheaper, dearer, seed, unseen).is_sure for cheaper in (reference, taken)):
+            taken = dearer
     return compare(domain, fold, reference, taken, seed, unseen)
 
 

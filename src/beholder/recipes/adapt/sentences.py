@@ -98,12 +98,10 @@ def tell_sentences(
     """The "sentences" part of `results.json`: what validation and the test part say, and whether the model knows the
     judged images."""
     seed = session.config.seed
-    choice = choose(domain, domain.folds[0], seen[0].generic, seen[0].told, seed)
-    assert choice.candidate is not None
-    name = choice.candidate.space.name
+    choice = choose(domain, domain.folds[0], seen[0].generic, [seen[0].space(BESIDE)], seed)
     told: dict[str, Any] = {
         "model": str(part.source),
-        "preferred": name,
+        "space": BESIDE,
         "gain": choice.gain,
         "error": choice.error,
         "is_preferred": choice.prefers_candidate,
@@ -111,7 +109,7 @@ def tell_sentences(
     }
     would = "validation would have preferred them" if choice.prefers_candidate else "validation did not prefer them"
     said = [
-        f"Left-out training groups say {choice.said}, for {name} over generic features: {would}; they are told here "
+        f"Left-out training groups say {choice.said}, for {BESIDE} over generic features: {would}; they are told here "
         "and never shipped."
     ]
     if curve is not None:

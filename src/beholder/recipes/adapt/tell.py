@@ -19,7 +19,7 @@ from beholder.recipes.adapt.domain import Domain
 from beholder.recipes.adapt.embedding_verdict import judge_embeddings
 from beholder.recipes.adapt.estimate import Estimate
 from beholder.recipes.adapt.features import Features
-from beholder.recipes.adapt.fit import Choice, choose_sparing, random_split, test_score
+from beholder.recipes.adapt.fit import Choice, choose, random_split, test_score
 from beholder.recipes.adapt.health import Health, cluster, consistency_of, examine, viewed_images
 from beholder.recipes.adapt.judge import Judgement, View, judge_domain
 from beholder.recipes.adapt.sentences import tell_sentences, views_of
@@ -58,7 +58,7 @@ def tell(
     choice = judgement = None
     if _can_learn(domain):
         with session.run.charged("curve"):
-            choice = choose_sparing(domain, domain.folds[0], seen[0].generic, seen[0].others, session.config.seed)
+            choice = choose(domain, domain.folds[0], seen[0].generic, seen[0].others, session.config.seed)
             judgement = _judge(session, domain, features, seen, choice) if domain.is_judged else None
     verdict = judgement.verdict if judgement else judge_embeddings(domain, health, session.config.seed)
     session.log.stage("Verdict", verdict.sentence)
