@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from parity.contract import SAME, Pair, different_eps, draw_tokens
 from parity.reference import relative_error
+from torch import Tensor
 
 from beholder.models.gpt import GPTConfig
 from beholder.pretrained.huggingface.checkpoint import fill, read_tensors
@@ -54,13 +55,16 @@ class Verdict:
 def judge(pair: Pair) -> Verdict:
     """Turn every switch that applies."""
     found: dict[str, list[str]] = {"refused": [], "seen": [], "missed": []}
+    tokens = draw_tokens(pair)
+    with torch.no_grad():
+        logits = pair.reference(tokens).logits
     for flip in flips(pair.config):
-        found[_try(pair, flip)].append(flip.name)
+        found[_try(pair, flip, tokens, logits)].append(flip.name)
     return Verdict(tuple(found["refused"]), tuple(found["seen"]), tuple(found["missed"]))
 
 
 @torch.no_grad()
-def _try(pair: Pair, flip: Flip) -> str:
+def _try(pair: Pair, flip: Flip, tokens: Tensor, logits: Tensor) -> str:
     source, tensors = read_tensors(pair.folder)
     with torch.device("meta"):
         model = pair.family.build(flip.config).eval()
@@ -74,8 +78,7 @@ def _try(pair: Pair, flip: Flip) -> str:
                 value.zero_()
     if flip.shows_in == "eps":
         return "seen" if different_eps(pair, model) else "missed"
-    tokens = draw_tokens(pair)
-    is_seen = relative_error(model(tokens), pair.reference(tokens).logits) > SAME
+    is_seen = relative_error(model(tokens), logits) > SAME
     return "seen" if is_seen else "missed"
 
 
