@@ -16,7 +16,7 @@ NUM_CHECKED = 20
 build one model hundreds of times, or write token by token, spent nine tenths of their seconds on checks."""
 _of_a_type = beartype(conf=BeartypeConf(is_pep484_tower=True))
 _test = 0
-_let_through: set[FunctionType] = set()
+_passed_on: set[FunctionType] = set()
 """Functions whose calls jaxtyping passes on as they are until the next test begins; binding arguments costs, too."""
 
 
@@ -24,8 +24,8 @@ def begin_test() -> None:
     """From here on the first calls are checked again."""
     global _test
     _test += 1
-    while _let_through:
-        del _let_through.pop().__no_type_check__  # type: ignore[attr-defined]
+    while _passed_on:
+        del _passed_on.pop().__no_type_check__  # type: ignore[attr-defined]
 
 
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,7 +38,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
         if test != _test:
             test, left = _test, NUM_CHECKED
         if left == 0:
-            _let_through_from_now_on(function)
+            _pass_on(function)
             return None
         left -= 1
         return check(*args, **named)
@@ -46,7 +46,7 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _let_through_from_now_on(function: Callable[..., Any]) -> None:
+def _pass_on(function: Callable[..., Any]) -> None:
     """`function` has the signature and the names of one of ours; those within functions are not found, and stay."""
     found: Any = sys.modules.get(function.__module__)
     for name in function.__qualname__.split("."):
@@ -55,4 +55,4 @@ def _let_through_from_now_on(function: Callable[..., Any]) -> None:
     found = inspect.unwrap(found)
     if isinstance(found, FunctionType):
         found.__no_type_check__ = True  # type: ignore[attr-defined]
-        _let_through.add(found)
+        _passed_on.add(found)

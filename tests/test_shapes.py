@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from inspect import unwrap
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +55,46 @@ def test_only_the_first_calls_of_a_test_are_checked() -> None:
     begin_test()
     with pytest.raises(TypeCheckError):
         doubled(torch.ones(1, 5))
+
+
+class Row:
+    """What a package has beside functions."""
+
+    @property
+    @jaxtyped(typechecker=checked)
+    def width(self) -> int:
+        return 2
+
+    @staticmethod
+    @jaxtyped(typechecker=checked)
+    def of(count: int) -> int:
+        return count
+
+    @torch.no_grad()
+    @jaxtyped(typechecker=checked)
+    def grown(self, count: int) -> int:
+        return count + 2
+
+
+CALLS: dict[str, Any] = {
+    "function": (doubled, torch.ones(1, 2)),
+    "property": (vars(Row)["width"].fget, Row()),
+    "static": (Row.of, 1),
+    "decorated again": (Row.grown, Row(), 1),
+}
+
+
+@pytest.mark.parametrize("how", CALLS)
+def test_later_calls_are_passed_on_until_the_next_test_begins(how: str) -> None:
+    """jaxtyping reads the mark at every call."""
+    function, *values = CALLS[how]
+    for _ in range(NUM_CHECKED):
+        function(*values)
+    assert not hasattr(unwrap(function), "__no_type_check__")
+    function(*values)
+    assert unwrap(function).__no_type_check__
+    begin_test()
+    assert not hasattr(unwrap(function), "__no_type_check__")
 
 
 def test_the_package_is_checked() -> None:

@@ -210,12 +210,10 @@ def test_a_rule_gets_the_gain_of_what_it_ships_and_nothing_of_the_rest(full: Mod
     assert rule.outcome(rows, rule.sparing, rule.by_errors(2.0)) == "+1.00 (25%, 25%, 0%)"
     assert rule.outcome(rows, rule.sparing, rule.any_gain) == "+0.50 (50%, 25%, 25%)"
     assert rule.outcome(rows, rule.sparing, rule.always) == "+0.25 (100%, 25%, 50%)"
-    assert (
-        rule.outcome(rows, rule.better, rule.any_gain) == "+2.50 (100%, 100%, 0%)"
-    )  # the first alone, the others beside
+    # the first alone, the others beside
+    assert rule.outcome(rows, rule.better, rule.any_gain) == "+2.50 (100%, 100%, 0%)"
     sure = [{**row, "beside_is_sure": True} for row in rows]
-    assert (
-        rule.outcome(sure, rule.sparing, rule.any_gain) == "+0.50 (50%, 25%, 25%)"
-    )  # not surely better than the generic ones
+    # not surely better than the generic ones
+    assert rule.outcome(sure, rule.sparing, rule.any_gain) == "+0.50 (50%, 25%, 25%)"
     surer = [{**row, "generic + adapted": {"gain": 0.03, "error": 0.01, "score": 0.82}} for row in sure]
     assert rule.outcome(surer, rule.sparing, rule.any_gain) == "+2.00 (100%, 100%, 0%)"
